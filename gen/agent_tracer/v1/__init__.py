@@ -1,0 +1,1 @@
+"""Generated from proto/agent_tracer/v1. Never edited."""

@@ -1,0 +1,93 @@
+"""Sums of hours: the units of one hour by every column that aggregates group by, for ranges of many units.
+
+An hour's sums hold as long as nothing in the hour is settled after them, which `settled_hours` tells: then they say what
+the hour's units say, except that quantiles are t-digests. Hours of few units, or of too many groups, have none.
+"""
+
+from typing import Final
+
+from clickhouse_connect.driver.client import Client
+
+from agent_tracer.server.limits import (
+    ROLL_GROUPS_MAX,
+    ROLL_HOURS_MAX,
+    ROLL_QUIET_SECONDS,
+    ROLL_UNITS_MIN,
+    TRACE_QUIET_SECONDS,
+)
+
+KEYS: Final = (
+    "operation", "status", "agent_id", "task_type", "service", "workflow_id", "model", "provider", "tool_name",
+)  # fmt: skip
+"""What units are grouped by, in the table's order."""
+
+TOKENS: Final = (
+    "input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens", "reasoning_tokens",
+)  # fmt: skip
+SUMS: Final = (*TOKENS, "cost", "unpriced")
+"""What of units is added up. Sums of tokens are exact up to 2^53, which all of a year's tokens stay below."""
+AMOUNTS: Final = f"[{', '.join(f'sum(toFloat64({name}))' for name in SUMS)}]"
+
+SKETCH: Final = "quantilesDD{}(0.005, 0.5, 0.95, 0.99)"
+"""Aggregate function of durations, to be completed by a suffix such as State or Merge."""
+
+STATUS: Final = f"if(quiet_status != '' AND received_at < now64() - INTERVAL {TRACE_QUIET_SECONDS} SECOND, quiet_status, toString(status))"
+"""A unit's status. A trace without a root is running until it has been quiet for long."""
+
+
+_WAITING: Final = """
+SELECT tenant, toUnixTimestamp(hour), max(toUnixTimestamp64Nano(settled_at)) AS settled FROM settled_hours
+GROUP BY tenant, hour
+HAVING settled > max(toUnixTimestamp64Nano(considered_at)) AND settled < {quiet_from:Int64}
+LIMIT {hours:UInt32}
+"""
+_OF_HOUR: Final = "tenant = {tenant:String} AND hour = {hour:DateTime('UTC')}"
+_SIZE: Final = f"""
+SELECT count(), max(quiet_status != '' AND received_at > fromUnixTimestamp64Nano({{running_from:Int64}}, 'UTC'))
+FROM units FINAL WHERE {_OF_HOUR} AND is_unit
+"""
+_GROUPS: Final = f"""
+SELECT max(groups) FROM (
+  SELECT uniqCombined(({", ".join(KEYS)})) AS groups FROM units FINAL WHERE {_OF_HOUR} AND is_unit GROUP BY unit
+)
+"""
+_ROLL: Final = f"""
+INSERT INTO unit_hours (tenant, unit, hour, settled_at, received_at, {", ".join(KEYS)}, count, durations, amounts)
+SELECT tenant, unit, hour, fromUnixTimestamp64Nano({{version:Int64}}, 'UTC'), max(received),
+  {", ".join(f"groupArray({k}_key)" for k in KEYS)}, groupArray(units), groupArray(durations), groupArray(amounts)
+FROM (
+  SELECT tenant, unit, hour, max(received_at) AS received, {", ".join(f"{STATUS if k == 'status' else k} AS {k}_key" for k in KEYS)},
+    count() AS units, {SKETCH.format("State")}(duration_ns) AS durations, {AMOUNTS} AS amounts
+  FROM units FINAL WHERE {_OF_HOUR} AND is_unit
+  GROUP BY tenant, unit, hour, {", ".join(f"{k}_key" for k in KEYS)}
+) GROUP BY tenant, unit, hour
+"""
+_CONSIDERED: Final = """
+INSERT INTO settled_hours (tenant, hour, received_at, considered_at, rolled_at, rolled_units)
+SELECT {tenant:String}, {hour:DateTime('UTC')}, now64(9), fromUnixTimestamp64Nano({version:Int64}, 'UTC'),
+  fromUnixTimestamp64Nano({rolled:Int64}, 'UTC'), {units:UInt64}
+"""
+
+
+def roll_hours(client: Client, now_ns: int, version_ns: int) -> int:
+    """Sum up some hours in which nothing was settled of late. Returns how many were looked at.
+
+    Between settling passes only; `version_ns` is later than any time of settling.
+    """
+    quiet_from = now_ns - ROLL_QUIET_SECONDS * 1_000_000_000
+    waiting = client.query(_WAITING, {"quiet_from": quiet_from, "hours": ROLL_HOURS_MAX}).result_rows
+    for tenant, hour, settled_ns in waiting:
+        values = {
+            "tenant": tenant,
+            "hour": hour,
+            "version": version_ns,
+            "running_from": now_ns - TRACE_QUIET_SECONDS * 1_000_000_000,
+        }
+        units, is_running = client.query(_SIZE, values).result_rows[0]
+        if is_running and settled_ns > values["running_from"]:
+            continue
+        is_worth = units >= ROLL_UNITS_MIN and client.query(_GROUPS, values).result_rows[0][0] <= ROLL_GROUPS_MAX
+        if is_worth:
+            client.command(_ROLL, values)
+        client.command(_CONSIDERED, {**values, "rolled": version_ns if is_worth else 0, "units": units})
+    return len(waiting)

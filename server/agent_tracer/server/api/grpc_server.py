@@ -1,0 +1,131 @@
+"""The gRPC server: every service on one port, with health and reflection."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from agent_tracer.server import limits
+from agent_tracer.server.api.interceptors import CallHook, CallInterceptor
+from agent_tracer.server.api.listening import CannotListenError, ListenAddress, check_free
+from agent_tracer.server.api.trace_service import TraceServicer
+from agent_tracer.server.api.unbuilt import unbuilt_handlers
+from agent_tracer.v1 import trace_pb2, trace_pb2_grpc
+
+_MS: Final = 1000
+
+_HealthServicer: Final[Any] = health.aio.HealthServicer  # type: ignore[attr-defined]
+
+_OPTIONS: Final = (
+    # Otherwise a second server takes the same port and half of the calls, silently.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", limits.MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", limits.RESPONSE_BYTES_MAX),
+    ("grpc.max_concurrent_streams", limits.GRPC_STREAMS_MAX),
+    # It counts calls that the client has seen the end of: with more calls than streams, half of them would be refused.
+    # What it protects from, streams opened and reset at once, is bounded by the calls at once in all.
+    ("grpc.http.overload_protection", 0),
+    ("grpc.keepalive_time_ms", limits.GRPC_KEEPALIVE_SECONDS * _MS),
+    ("grpc.keepalive_timeout_ms", limits.GRPC_KEEPALIVE_TIMEOUT_SECONDS * _MS),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", limits.GRPC_PING_SECONDS_MIN * _MS),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service to register: its full proto name, and what adds its handlers.
+
+    Its descriptor must be in protobuf's default pool (its pb2 module imported), for reflection.
+    `answers`: whether health may call it serving.
+    """
+
+    name: str
+    add: Callable[[grpc.aio.Server], None]
+    answers: bool = True
+
+
+def trace_service(servicer: TraceServicer) -> Service:
+    """TraceService, ready to register."""
+
+    def add(server: grpc.aio.Server) -> None:
+        trace_pb2_grpc.add_TraceServiceServicer_to_server(servicer, server)
+
+    return Service(trace_pb2.DESCRIPTOR.services_by_name["TraceService"].full_name, add)
+
+
+def handler_service(handler: grpc.GenericRpcHandler, *, answers: bool = True) -> Service:
+    """A service given as a generic handler of one service, ready to register."""
+    if not isinstance(handler, grpc.ServiceRpcHandler):
+        raise TypeError("the handler does not say which service it is")
+
+    def add(server: grpc.aio.Server) -> None:
+        server.add_generic_rpc_handlers((handler,))
+
+    return Service(handler.service_name(), add, answers=answers)
+
+
+def unbuilt_services() -> Sequence[Service]:
+    """The services that refuse every call, ready to register."""
+    return [handler_service(handler, answers=False) for handler in unbuilt_handlers()]
+
+
+class GrpcServer:
+    """Bound when made, taking calls from `start` on. `ports` are in the order of the addresses."""
+
+    def __init__(
+        self,
+        services: Sequence[Service],
+        addresses: Sequence[ListenAddress],
+        *,
+        on_call: CallHook | None = None,
+    ) -> None:
+        """Needs a running event loop. Raises CannotListenError."""
+        self._services = services
+        self._calls = CallInterceptor(on_call)
+        self._health = _HealthServicer()
+        self._server = grpc.aio.server(
+            interceptors=(self._calls,),
+            options=_OPTIONS,
+            maximum_concurrent_rpcs=limits.GRPC_CALLS_MAX,
+        )
+        self._register()
+        self.ports = [_bind(self._server, address) for address in addresses]
+
+    async def start(self, *, serving: bool) -> None:
+        """Take calls. Health says not-serving until `set_serving`, unless `serving` is given."""
+        await self.set_serving(serving=serving)
+        await self._server.start()
+
+    async def set_serving(self, *, serving: bool) -> None:
+        """What health says of the server ("") and of each service that answers."""
+        status = health_pb2.HealthCheckResponse
+        await self._health.set("", status.SERVING if serving else status.NOT_SERVING)
+        for service in self._services:
+            up = serving and service.answers
+            await self._health.set(service.name, status.SERVING if up else status.NOT_SERVING)
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Not-serving, end streams, let calls under way finish for up to the grace, then cancel them."""
+        await self._health.enter_graceful_shutdown()
+        self._calls.end_streams()
+        await self._server.stop(grace_seconds)
+
+    def _register(self) -> None:
+        for service in self._services:
+            service.add(self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (*(service.name for service in self._services), health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+
+
+def _bind(server: grpc.aio.Server, address: ListenAddress) -> int:
+    check_free(address)
+    try:
+        return int(server.add_insecure_port(address.target))
+    except RuntimeError:
+        raise CannotListenError(address, "the system refuses it") from None

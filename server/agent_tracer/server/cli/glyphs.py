@@ -1,0 +1,83 @@
+"""The characters and colours of output for people."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from rich.console import Console
+
+STATUS_STYLES: Final = {"success": "green", "error": "bold red", "timeout": "bold yellow", "running": "cyan"}
+
+
+@dataclass(frozen=True, slots=True)
+class Glyphs:
+    """Characters of a tree; a second set stands in where the terminal has only ASCII."""
+
+    branch: str
+    corner: str
+    line: str
+    blank: str
+    bar: str
+    idle: str
+    failed: str
+    more: str
+    arrow: str
+    kinds: dict[str, str]
+    status: dict[str, str]
+
+
+UNICODE: Final = Glyphs(
+    branch="├─ ",
+    corner="└─ ",
+    line="│  ",
+    blank="   ",
+    bar="━",
+    idle="·",
+    failed="✗",
+    more="…",
+    arrow="→",
+    kinds={
+        "agent": "◆",
+        "llm": "✦",
+        "tool": "⚙",
+        "retriever": "⌕",
+        "embedding": "≡",
+        "chain": "○",
+        "task": "□",
+    },
+    status={"success": "✓", "error": "✗", "timeout": "✗", "running": "…"},
+)
+ASCII: Final = Glyphs(
+    branch="|- ",
+    corner="`- ",
+    line="|  ",
+    blank="   ",
+    bar="=",
+    idle=".",
+    failed="x",
+    more="...",
+    arrow="->",
+    kinds={
+        "agent": "A",
+        "llm": "*",
+        "tool": "#",
+        "retriever": "?",
+        "embedding": "=",
+        "chain": "o",
+        "task": "-",
+    },
+    status={"success": "+", "error": "x", "timeout": "x", "running": "."},
+)
+KIND_STYLES: Final = {
+    "agent": "bold magenta",
+    "llm": "cyan",
+    "tool": "yellow",
+    "retriever": "blue",
+    "embedding": "blue",
+    "chain": "green",
+    "task": "green",
+}
+
+
+def glyphs(console: Console) -> Glyphs:
+    """The characters that the console's encoding has."""
+    return UNICODE if console.encoding.lower().startswith("utf") else ASCII

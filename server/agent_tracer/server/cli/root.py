@@ -1,0 +1,121 @@
+"""The tree of commands, and the one place where errors become words and exit codes."""
+
+# Imports wait until a command needs them: `--help` must be quick.
+# ruff: noqa: PLC0415
+
+from typing import Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+from agent_tracer.server.cli import config_command, demo, doctor, traces, transfer
+from agent_tracer.server.cli.console import show, tolerate_encodings
+from agent_tracer.server.cli.errors import CommandError
+from agent_tracer.server.cli.lazy import add_lazy_command
+from agent_tracer.server.cli.text import plain
+
+_SHARED: Final[dict[str, Any]] = {
+    "no_args_is_help": True,
+    # Tracebacks with local variables would print what was traced.
+    "pretty_exceptions_enable": False,
+    # Help drawn by rich takes twice as long to appear.
+    "rich_markup_mode": None,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+_START_MODULE: Final = "agent_tracer.server.cli.start"
+
+
+class _Root(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - the library's signature
+        tolerate_encodings()
+        try:
+            return super().invoke(ctx)
+        except CommandError as error:
+            show(f"Error: {_with_code(error)}", "bold red", stderr=True)
+            for hint in error.hints:
+                show(f"  {plain(hint)}", stderr=True)
+            raise typer.Exit(error.exit_code) from None
+
+
+def _with_code(error: CommandError) -> str:
+    code = getattr(error, "code", "")
+    return plain(f"{code}: {error}" if code else str(error))
+
+
+def _group(name: str, summary: str) -> typer.Typer:
+    return typer.Typer(name=name, help=summary, add_completion=False, **_SHARED)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("agent-tracer"))
+        raise typer.Exit
+
+
+def _callback(
+    _version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Observability for AI agents."""
+
+
+def build() -> typer.Typer:
+    """All commands."""
+    app = typer.Typer(cls=_Root, **_SHARED)
+    app.callback()(_callback)
+    add_lazy_command(app, "start", f"{_START_MODULE}:start", "Start the server.")
+    app.command("demo")(demo.demo)
+    app.command("doctor")(doctor.doctor)
+    app.add_typer(_traces())
+    app.add_typer(_agents())
+    app.add_typer(_config())
+    app.add_typer(_listener("ace", "Scores and benchmarks of agents."))
+    app.add_typer(_listener("atlas", "Learning and workflow analytics."))
+    return app
+
+
+def build_ace() -> typer.Typer:
+    """The commands of `ace`."""
+    app = _listener("ace", "Scores and benchmarks of agents.")
+    app.info.cls = _Root
+    return app
+
+
+def _traces() -> typer.Typer:
+    group = _group("traces", "Stored traces: find, read, follow, move.")
+    group.command("list")(traces.list_traces)
+    group.command("get")(traces.get)
+    group.command("tail")(traces.tail)
+    group.command("aggregate")(traces.aggregate)
+    group.command("import")(transfer.import_files)
+    group.command("export")(transfer.export)
+    group.command("delete")(traces.delete)
+    return group
+
+
+def _agents() -> typer.Typer:
+    group = _group("agents", "The agents that sent traces.")
+    group.callback()(_no_op)
+    group.command("list")(traces.list_agents)
+    return group
+
+
+def _config() -> typer.Typer:
+    group = _group("config", "The server's configuration.")
+    group.command("check")(config_command.check)
+    group.command("show")(config_command.show_settings)
+    return group
+
+
+def _listener(name: str, summary: str) -> typer.Typer:
+    group = _group(name, summary)
+    group.callback()(_no_op)
+    add_lazy_command(
+        group, "start", f"{_START_MODULE}:{name}_start", f"Start the server with the {name.upper()} listener."
+    )
+    return group
+
+
+def _no_op() -> None:
+    """A callback keeps a group of one command a group."""

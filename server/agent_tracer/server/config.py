@@ -1,0 +1,325 @@
+"""Settings: from a file, the environment and flags, each over the one before.
+
+A variable is `AGENT_TRACER__` and the key in capitals, `__` for each dot.
+"""
+
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+import platformdirs
+from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from agent_tracer.server import limits
+from agent_tracer.server.config_problems import (
+    ENV_DELIMITER,
+    ENV_PREFIX,
+    ConfigError,
+    Problem,
+    Row,
+    problem_of,
+    rows,
+    unknown_variables,
+)
+from agent_tracer.server.config_sources import from_flags, map_texts, merged, read_file, without
+
+__all__ = ["ConfigError", "Problem", "Row", "Settings", "describe", "load_settings"]
+
+_URL_USER: Final = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+
+
+def _ip_address(host: str) -> str:
+    try:
+        return "127.0.0.1" if host == "localhost" else str(ipaddress.ip_address(host))
+    except ValueError:
+        raise ValueError("is no IP address") from None
+
+
+def _url_of(*schemes: str) -> Callable[[str], str]:
+    def check(url: str) -> str:
+        try:
+            parts = urlsplit(url)
+            known, _ = parts.scheme in schemes, parts.port
+        except ValueError:
+            known = False
+        if not known:
+            raise ValueError(f"is no URL that begins with {' or '.join(f'{s}://' for s in schemes)}")
+        return url
+
+    return check
+
+
+Port = Annotated[int, Field(ge=1, le=65_535)]
+HttpUrl = Annotated[str, AfterValidator(_url_of("http", "https"))]
+Days = Annotated[int, Field(ge=1, le=36_500)]
+
+
+class Section(BaseModel):
+    """A part of the settings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=True)
+
+
+class Tracer(Section):
+    """Where the server listens."""
+
+    host: Annotated[str, AfterValidator(_ip_address)] = Field(
+        default="127.0.0.1", description="IP address that every port is bound to."
+    )
+    port: Port = Field(default=3007, description="REST: traces, correlation, OTLP, metrics, health.")
+    ace_port: Port = Field(default=3008, description="REST: scores and benchmarks (ACE).")
+    atlas_port: Port = Field(default=3009, description="REST: learning and workflow analytics (ATLAS).")
+    grpc_port: Port = Field(default=50051, description="gRPC: every service, with reflection.")
+
+
+class Otlp(Section):
+    """OpenTelemetry's own ports, so that an SDK without settings finds the server."""
+
+    enabled: bool = Field(default=True, description="Whether OTLP is taken on its usual ports too.")
+    grpc_port: Port = Field(default=4317, description="OTLP over gRPC.")
+    http_port: Port = Field(default=4318, description="OTLP over HTTP (protobuf and JSON).")
+
+
+class Exporter(Section):
+    """A backend that everything taken in is passed on to."""
+
+    enabled: bool = Field(default=False, description="Whether telemetry is passed on to it.")
+    endpoint: HttpUrl = Field(description="Its address.", repr=False)
+    project: str = Field(default="default", description="Project (Phoenix) or service group it is filed under.")
+    headers: dict[str, SecretStr] = Field(default={}, description="Headers sent along, such as a key. Shown masked.")
+
+
+class PhoenixExporter(Exporter):
+    """Arize Phoenix."""
+
+    endpoint: HttpUrl = Field(default="http://localhost:6006", description="Phoenix's address.", repr=False)
+
+
+class JaegerExporter(Exporter):
+    """Jaeger."""
+
+    endpoint: HttpUrl = Field(
+        default="http://localhost:14268/api/traces",
+        description="Jaeger's address: an OTLP port, or the Thrift collector's /api/traces.",
+        repr=False,
+    )
+
+
+class TempoExporter(Exporter):
+    """Grafana Tempo."""
+
+    endpoint: HttpUrl = Field(default="http://localhost:4317", description="Tempo's OTLP address.", repr=False)
+
+
+class LokiExporter(Exporter):
+    """Grafana Loki."""
+
+    endpoint: HttpUrl = Field(default="http://localhost:3100/otlp", description="Loki's OTLP address.", repr=False)
+
+
+class Exporters(Section):
+    """The backends that telemetry is passed on to."""
+
+    phoenix: PhoenixExporter = PhoenixExporter()
+    jaeger: JaegerExporter = JaegerExporter()
+    tempo: TempoExporter = TempoExporter()
+    loki: LokiExporter = LokiExporter()
+
+
+class Prometheus(Section):
+    """The port that Prometheus scrapes."""
+
+    enabled: bool = Field(default=True, description="Whether /metrics is served on its own port too.")
+    port: Port = Field(default=9090, description="Port of /metrics.")
+
+
+class Metrics(Section):
+    """The server's own metrics."""
+
+    prometheus: Prometheus = Prometheus()
+
+
+class Neo4j(Section):
+    """A Neo4j server that holds the graph."""
+
+    uri: Annotated[str, AfterValidator(_url_of("bolt", "bolt+s", "neo4j", "neo4j+s"))] = Field(
+        description="Neo4j's address.", examples=["bolt://localhost:7687"], repr=False
+    )
+    user: str = Field(default="neo4j", description="Neo4j's user.")
+    password: SecretStr = Field(description="The user's password.", examples=["${NEO4J_PASSWORD}"])
+
+
+class Correlation(Section):
+    """Correlation and root cause."""
+
+    neo4j: Neo4j | None = Field(default=None, description="Graph in a Neo4j server; embedded where absent.")
+
+
+class Qdrant(Section):
+    """A Qdrant server that holds the embeddings."""
+
+    url: HttpUrl = Field(description="Qdrant's address.", examples=["http://localhost:6333"], repr=False)
+    collection: str = Field(default="trace-embeddings", description="Collection of the traces' embeddings.")
+
+
+class Analytics(Section):
+    """Similarity of traces."""
+
+    qdrant: Qdrant | None = Field(default=None, description="Vectors in a Qdrant server; embedded where absent.")
+
+
+class Store(Section):
+    """Where telemetry is kept."""
+
+    url: Annotated[str, AfterValidator(_url_of("chdb", "clickhouse", "clickhouses", "http", "https"))] = Field(
+        default="chdb://",
+        description="`chdb://` (embedded, under data_dir) or a ClickHouse server's URL.",
+        repr=False,
+    )
+    cluster: str | None = Field(default=None, description="ClickHouse cluster, where the tables are spread over one.")
+    retention_days: Days = Field(default=30, description="Days that spans, logs and metric points are kept.")
+    rollup_retention_days: Days = Field(default=395, description="Days that the per-minute rollups are kept.")
+
+
+class Journal(Section):
+    """The write-ahead log."""
+
+    max_bytes: ByteSize = Field(
+        default=ByteSize(limits.JOURNAL_BYTES_MAX_DEFAULT),
+        ge=2 * limits.JOURNAL_SEGMENT_BYTES,
+        description="Disk that it may hold, such as `8GiB`; past it writes are refused.",
+    )
+
+
+class Log(Section):
+    """The server's log, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="The least that is told.")
+    format: Literal["auto", "console", "json"] = Field(
+        default="auto", description="`auto`: colours on a terminal, else JSON."
+    )
+
+
+class Settings(BaseSettings):
+    """All settings. `Settings()` holds the defaults; `load_settings` reads file, environment and flags."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        validate_default=True,
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter=ENV_DELIMITER,
+    )
+
+    data_dir: Path = Field(
+        default_factory=lambda: platformdirs.user_data_path("agent-tracer"),
+        description="Directory of the journal and the embedded store.",
+        json_schema_extra={"default": "the user's data directory"},
+    )
+    tracer: Tracer = Tracer()
+    otlp: Otlp = Otlp()
+    exporters: Exporters = Exporters()
+    metrics: Metrics = Metrics()
+    correlation: Correlation = Correlation()
+    analytics: Analytics = Analytics()
+    store: Store = Store()
+    journal: Journal = Journal()
+    log: Log = Log()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the library's signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """`load_settings` puts the sources together, for the file needs its problems told by key."""
+        return (init_settings,)
+
+    def to_display(self) -> dict[str, Any]:
+        """The settings as nested plain values, secrets masked (user and password in URLs too)."""
+        shown = map_texts(self.model_dump(mode="json"), lambda text: _URL_USER.sub("***", text))
+        return dict(shown)
+
+    def exporter_at(self, port: int) -> str | None:
+        """Name of an enabled exporter whose backend is on this port of this machine."""
+        for name, exporter in self.exporters:
+            url = urlsplit(exporter.endpoint)
+            if exporter.enabled and url.port == port and url.hostname in {"localhost", "127.0.0.1", "::1"}:
+                return str(name)
+        return None
+
+
+def describe() -> tuple[Row, ...]:
+    """Every setting, in the order of the file."""
+    return tuple(rows(Settings))
+
+
+def load_settings(path: Path | None = None, flags: Mapping[str, object] | None = None) -> Settings:
+    """Reads the file (YAML, `${NAME}` and `${NAME:-default}` expanded), then the environment, then the flags.
+
+    `flags` are by dotted key (`tracer.port`); those that are None were not given. Raises ConfigError.
+    """
+    known = {row.key: row for row in describe()}
+    problems: list[Problem] = []
+    values = read_file(path, problems)
+    values = merged(values, _environment(known, problems))
+    values = merged(values, from_flags(flags or {}))
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        told = {problem.key for problem in problems}
+        found = (problem_of(e, known) for e in error.errors(include_url=False, include_input=False))
+        problems += [problem for problem in found if problem.key not in told]
+        raise ConfigError(problems) from None
+    problems += _shared_ports(settings)
+    if problems:
+        raise ConfigError(problems)
+    return settings
+
+
+def _environment(known: Mapping[str, Row], problems: list[Problem]) -> dict[str, Any]:
+    unknown = unknown_variables(os.environ, known)
+    problems += unknown.values()
+    try:
+        found = EnvSettingsSource(Settings)()
+    except SettingsError:
+        wrong = "holds a section, or a table, that is no JSON"
+        problems.append(Problem(f"{ENV_PREFIX}*", wrong, "write JSON, or set its keys one by one"))
+        return {}
+    for key in unknown:
+        without(found, key.split("."))
+    return found
+
+
+def _shared_ports(settings: Settings) -> Iterator[Problem]:
+    """Two of the server's own listeners on one port."""
+    taken: dict[int, str] = {}
+    for key, port in _ports(settings):
+        if port in taken:
+            yield Problem(key, f"is {port}, which {taken[port]} has already", "give it a port of its own")
+        taken.setdefault(port, key)
+
+
+def _ports(settings: Settings) -> Iterator[tuple[str, int]]:
+    for name in ("port", "ace_port", "atlas_port", "grpc_port"):
+        yield f"tracer.{name}", getattr(settings.tracer, name)
+    if settings.otlp.enabled:
+        yield "otlp.grpc_port", settings.otlp.grpc_port
+        yield "otlp.http_port", settings.otlp.http_port
+    if settings.metrics.prometheus.enabled:
+        yield "metrics.prometheus.port", settings.metrics.prometheus.port

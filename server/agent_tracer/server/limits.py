@@ -1,0 +1,425 @@
+"""Every bound of the server, each with its reason. docs/reference/limits.md is generated from this file.
+
+A bound is a module constant followed by a string that says why it has that value.
+"""
+
+from typing import Final
+
+MESSAGE_BYTES_MAX: Final = 16 * 1024 * 1024
+"""One gRPC message or HTTP body, after decompression: four times the OpenTelemetry SDKs' largest batch."""
+
+ATTRIBUTES_PER_SPAN_MAX: Final = 1024
+"""Eight times the OpenTelemetry SDKs' default of 128, so that only runaway instrumentation meets it."""
+
+ATTRIBUTE_VALUE_BYTES_MAX: Final = 1024 * 1024
+"""One attribute value; a conversation of 250,000 tokens still fits."""
+
+ATTRIBUTE_DEPTH_MAX: Final = 30
+"""Nesting of arrays and maps in one attribute value: protobuf decoders stop at 100 nested messages, three a level."""
+
+TRACE_SPANS_MAX: Final = 100_000
+"""Spans of one trace on read: what a tree walk can hold in memory."""
+
+GET_TRACE_SPANS_MAX: Final = 1_000
+"""Spans that GetTrace carries; ListSpans pages the rest."""
+
+TIMESTAMP_MIN_SECONDS: Final = 946_684_800
+"""2000-01-01: earlier times come from clocks that were never set."""
+
+TIMESTAMP_AHEAD_SECONDS: Final = 3600
+"""How far ahead of the server's clock a timestamp may lie: an hour of skew is a wrong time zone, more is a fault."""
+
+ID_LENGTH_MAX: Final = 256
+"""Characters of an id given as text: a URL path segment that every proxy passes."""
+
+PAGE_SIZE_DEFAULT: Final = 50
+"""One screen of a list."""
+
+PAGE_SIZE_MAX: Final = 1_000
+"""A page larger than this is an export, which streams."""
+
+JOURNAL_BYTES_MAX_DEFAULT: Final = 8 * 1024**3
+"""Disk the journal may hold while the store is behind: about four minutes of full load (30,000 spans/s of 1 kB)."""
+
+JOURNAL_SEGMENT_BYTES: Final = 64 * 1024 * 1024
+"""A segment file: large enough that creating one is rare, small enough that space comes back soon."""
+
+JOURNAL_GROUP_BYTES_MAX: Final = 32 * 1024 * 1024
+"""Bytes written under one fsync; two of the largest messages always fit."""
+
+JOURNAL_QUEUE_BYTES_MAX: Final = 128 * 1024 * 1024
+"""Bytes waiting for the disk; past it requests are refused with RetryInfo instead of filling the memory."""
+
+STAND_IN_STOP_SECONDS_MAX: Final = 1
+"""How long the demo's model stand-in waits for answers under way when it stops; its clients are local."""
+
+DEMO_RUNS_MAX: Final = 1_000
+"""Runs of one `agent-tracer demo`: about ten minutes of it; load is the benchmarks' business."""
+
+DEMO_EXPORT_SECONDS_MAX: Final = 10
+"""How long the demo tries to deliver one run's spans before it says that nobody takes them."""
+
+FIELD_VIOLATIONS_MAX: Final = 20
+"""Wrong fields told in one error: details travel in HTTP/2 trailers, of which clients take 8 KiB."""
+
+RETRY_SECONDS_BACKEND_DOWN: Final = 1.0
+"""When to try again while the store restarts or its queue is full: about what either takes."""
+
+MESSAGE_DEPTH_MAX: Final = 100
+"""Messages within messages in one request: protobuf's decoders refuse more, so it could not be read back."""
+
+IMPORT_BATCH_SPANS: Final = 1_000
+"""Spans, log records or metrics in one request of an import: past this a larger batch is no faster."""
+
+IMPORT_BATCH_BYTES: Final = 1024 * 1024
+"""Bytes in one request of an import: a quarter of the 4 MiB that gRPC servers take by default."""
+
+IMPORT_ITEM_BYTES_MAX: Final = 64 * 1024 * 1024
+"""One trace, resource or message of an imported file, held in memory whole; Python needs several times its size."""
+
+JOURNAL_TENANT_BYTES_MAX: Final = 1024
+"""A tenant id in UTF-8: 256 characters of four bytes; bounds a frame header."""
+
+JOURNAL_READ_BUFFER_BYTES: Final = 4 * 1024 * 1024
+"""One read of a journal reader: long enough that the system call costs nothing, held once per reader."""
+
+JOURNAL_CHECKSUM_INLINE_BYTES: Final = 1024 * 1024
+"""Payloads up to this size are checksummed by the caller (under 1 ms); larger ones by the writer thread."""
+
+JOURNAL_RETRY_QUEUE_SECONDS: Final = 1.0
+"""RetryInfo when too many bytes wait for the disk: a full queue drains in about this time."""
+
+JOURNAL_RETRY_DISK_SECONDS: Final = 5.0
+"""RetryInfo when the journal's budget or the disk is full: room comes when the loader passes a segment."""
+
+CLI_CALL_SECONDS: Final = 30.0
+"""How long a command waits for one answer: the server's own limit for a query is shorter."""
+
+CLI_RECEIVE_BYTES_MAX: Final = 256 * 1024 * 1024
+"""One answer to a command: a page of 1,000 spans whose inputs and outputs are 256 kB each."""
+
+CLI_TREE_SPANS_READ_MAX: Final = 10_000
+"""Spans that `traces get` reads to choose those it draws: ten pages, about a second."""
+
+CLI_IMPORT_REQUESTS_IN_FLIGHT: Final = 4
+"""Export calls of `traces import` under way at once: enough that the server's fsyncs are shared."""
+
+CLI_IMPORT_RETRY_SECONDS_MAX: Final = 120.0
+"""How long `traces import` keeps offering one request to a server that is full or restarting."""
+
+MODEL_NAME_BYTES_MAX: Final = 127
+"""A model's or provider's name that is priced: what one protobuf length byte holds; cloud resource names fit."""
+
+METADATA_BYTES_MAX: Final = 256 * 1024
+"""Metadata of one CreateTrace, keys and texts together: lists carry it; longer content belongs in spans."""
+
+METADATA_KEYS_MAX: Final = 512
+"""Top-level keys of metadata, each a span attribute: half of what a span may carry."""
+
+METADATA_DEPTH_MAX: Final = 16
+"""Nesting of metadata: each level is three nested messages in OTLP, and protobuf parsers stop at 100."""
+
+STRUCT_DEPTH_MAX: Final = 24
+"""Nesting of attributes in answers, as METADATA_DEPTH_MAX; what is deeper is given as JSON text."""
+
+TEXT_LENGTH_MAX: Final = 1024
+"""Characters of a filter's text: a long sentence; each word of it costs the query."""
+
+ATTRIBUTE_FILTERS_MAX: Final = 16
+"""Attribute conditions of one list: each is a condition on three typed maps."""
+
+AGGREGATE_BUCKETS_MAX: Final = 10_000
+"""Time buckets of one aggregate: a week of minutes, several points for every pixel of a chart."""
+
+AGGREGATE_ROWS_MAX: Final = 10_000
+"""Rows of one aggregate's answer, about 2 MB; more is an export."""
+
+PAGE_BYTES_MAX: Final = 2 * 1024 * 1024
+"""Content of one page, which ends early here: gRPC clients take 4 MiB in one message unless told otherwise."""
+
+EVALUATION_TEXT_LENGTH_MAX: Final = 16 * 1024
+"""Characters of an evaluation's explanation: a few pages; a judge model's whole answer still fits."""
+
+FEED_SUBSCRIBERS_MAX: Final = 64
+"""Live tails at once: each reads the store after every commit."""
+
+FEED_TRACES_MAX: Final = 50_000
+"""Traces that wait for one slow live tail, some 5 MB; past it the tail ends with an error instead of gaps."""
+
+WATCH_BATCH_MAX: Final = 1_000
+"""Traces that a live tail reads in one query."""
+
+WATCH_SEEN_MAX: Final = 100_000
+"""Traces that a live tail remembers having sent, some 10 MB: late spans of older ones may show a trace again."""
+
+RESPONSE_BYTES_MAX: Final = 64 * 1024 * 1024
+"""One answer: a span of the largest request with its input and output in their own fields as well."""
+
+GRPC_STREAMS_MAX: Final = 256
+"""Calls at once on one connection; Envoy and the SDKs open another one past it."""
+
+GRPC_CALLS_MAX: Final = 2_048
+"""Calls at once in all; past it gRPC answers RESOURCE_EXHAUSTED before a handler runs."""
+
+GRPC_KEEPALIVE_SECONDS: Final = 60
+"""Silence before the server asks whether a connection's other end is still there; proxies drop idle ones later."""
+
+GRPC_KEEPALIVE_TIMEOUT_SECONDS: Final = 20
+"""How long that answer may take: gRPC's own default."""
+
+GRPC_PING_SECONDS_MIN: Final = 10
+"""How often a client may ask the same: the least that gRPC clients use; more often is taken for an attack."""
+
+ENVOY_RESPONSE_BYTES_MAX: Final = 2 * RESPONSE_BYTES_MAX
+"""A unary answer as JSON, which Envoy holds whole: the longest message, and as much again for names and escapes."""
+
+ENVOY_BUFFER_BYTES: Final = 64 * 1024
+"""Envoy's buffer of a connection: what is read at once, and so inflated at once, to 66 MB at most."""
+
+ENVOY_WINDOW_BYTES: Final = 1024 * 1024
+"""HTTP/2 windows of Envoy: 50 MB/s from a sender 20 ms away, and what one stream that nobody reads can hold."""
+
+ENVOY_INFLATE_RATIO_MAX: Final = 1_032
+"""deflate's own limit: the body limit is what refuses a gzip bomb, for this one would cut it short in silence."""
+
+ENVOY_HEADER_KIB_MAX: Final = 60
+"""All headers of one request: Envoy's default, named so that the error can tell it."""
+
+ENVOY_COMPRESS_BYTES_MIN: Final = 1024
+"""A REST answer below this fits a packet or two; gzip would cost more than it saves."""
+
+ENVOY_UNARY_SECONDS_MAX: Final = 60.0
+"""The longest a REST or unary call may take, whatever deadline it asks for: above every query's own limit."""
+
+ENVOY_IDLE_SECONDS_MAX: Final = 90.0
+"""A request on which nothing moves: longer than the longest call, so that the deadline speaks first."""
+
+ENVOY_HEADER_SECONDS_MAX: Final = 10.0
+"""From the first byte of a request to the end of its headers; a slow sender must not hold a place."""
+
+ENVOY_CONNECT_SECONDS_MAX: Final = 1.0
+"""Connecting to the server on the same machine; a connection that takes longer will not come."""
+
+ENVOY_CONNECTIONS_MAX: Final = 1_024
+"""Connections of one port: more than the agents of one machine, fewer than the open files that a process may have."""
+
+ENVOY_STREAMS_PER_CONNECTION_MAX: Final = 256
+"""Calls at once on one HTTP/2 connection: twice what gRPC's own servers advertise."""
+
+ENVOY_REQUESTS_MAX: Final = 1_024
+"""Requests that Envoy has under way at the server: what it answers in a fifth of a second, so a queue stays short."""
+
+ENVOY_WAITING_MAX: Final = 1_024
+"""Requests that wait for a connection to the server; as many as may be under way."""
+
+ENVOY_RETRIES_MAX: Final = 16
+"""Retries at once: enough for a connection that the server closed, too few to double a load."""
+
+ENVOY_KEEPALIVE_SECONDS: Final = 30
+"""TCP keepalive towards the server; HTTP/2 pings would do it too, but gRPC servers punish them on idle connections."""
+
+ENVOY_HTTP_BACKEND_IDLE_SECONDS: Final = 3.0
+"""How long Envoy keeps an idle HTTP/1.1 connection: less than the 5 s after which uvicorn closes it."""
+
+RETRY_SECONDS_OVERLOADED: Final = 1.0
+"""When to try again after Envoy refused a request for too many others."""
+
+ITEMS_PER_REQUEST_MAX: Final = 50_000
+"""Spans, log records or points (and their resources and scopes) in one export request: six times what the
+OpenTelemetry collector batches; checking that many one by one holds up other callers for half a second."""
+
+HTTP_HEADER_BYTES_MAX: Final = 32 * 1024
+"""Request line and headers of one HTTP request: four times what browsers and proxies send."""
+
+HTTP_HEADER_SECONDS_MAX: Final = 10.0
+"""How long a connection may take to send a request's headers, so that slow senders do not hold connections."""
+
+HTTP_BODY_SECONDS_MAX: Final = 30.0
+"""How long a body may take: 16 MiB in it is 4.5 Mbit/s, slower than any network an agent is run on."""
+
+HTTP_KEEPALIVE_SECONDS: Final = 75
+"""An idle connection; longer than the 60 s that proxies keep theirs, so that they, not we, close first."""
+
+HTTP_CONNECTIONS_MAX: Final = 1_000
+"""Connections of one HTTP listener: half of the 2,048 open files that a default service unit leaves us."""
+
+HTTP_DRAIN_SECONDS: Final = 10
+"""How long answers under way may take while stopping: a third of the 30 s in which the server must be down."""
+
+HTTP_READ_CHUNK_BYTES: Final = 64 * 1024
+"""Decompressed bytes asked for at a time, so that a compressed bomb is noticed at the bound, not past it."""
+
+ENVOY_WORKERS: Final = 2
+"""Envoy's threads: one makes about 5,000 REST calls/s, as many as the Python server answers, the other is spare."""
+
+ENVOY_START_SECONDS_MAX: Final = 20.0
+"""Envoy reads its configuration or becomes ready in 0.2 s; a hundred times that means that something is wrong."""
+
+ENVOY_POLL_SECONDS: Final = 0.02
+"""Between two looks at Envoy's admin interface: short against the 0.2 s that its start takes."""
+
+ENVOY_ADMIN_SECONDS_MAX: Final = 2.0
+"""One call to Envoy's admin interface, which is on the same machine and answers from memory."""
+
+ENVOY_GRACE_SECONDS: Final = 10.0
+"""How long requests under way may go on after a stop: a third of the 30 s that the whole stop may take."""
+
+ENVOY_END_SECONDS: Final = 3.0
+"""From the signal to the end of the process; past it the next signal is one that cannot be ignored."""
+
+ENVOY_LOG_LINES_KEPT: Final = 50
+"""Lines of Envoy's log that are searched for the reason why it did not start."""
+
+ENVOY_LOG_LINE_BYTES_MAX: Final = 1024 * 1024
+"""One line of Envoy's log; a refused configuration is repeated in one."""
+
+DOCTOR_CALL_SECONDS: Final = 3.0
+"""How long `doctor` waits for one answer of a server that is most often on the same machine."""
+
+DOCTOR_READ_BYTES_MAX: Final = 1024 * 1024
+"""What `doctor` reads of /readyz: another program on the port may send without end."""
+
+DOCTOR_DISK_FREE_BYTES_MIN: Final = 1024**3
+"""Free disk below which `doctor` warns: half a minute of full load in the journal."""
+
+QUERY_SECONDS_MAX: Final = 30.0
+"""One call or query whose caller gave no deadline, or a longer one: what is slower than this starves the others."""
+
+QUERY_MEMORY_BYTES_MAX: Final = 1536 * 1024 * 1024
+"""Memory of one query: three heavy ones and a commit fit into a machine of 8 GiB."""
+
+QUERY_WORKERS: Final = 4
+"""Queries that run at once: two a core keep both cores busy while one of them waits for the disk."""
+
+QUERY_QUEUE_MAX: Final = 128
+"""Queries that wait for a worker; past it callers are told to come back, before they time out."""
+
+LOAD_BYTES_MAX: Final = 32 * 1024 * 1024
+"""Request bytes of one commit: about 40,000 spans, where the fixed cost of a commit no longer shows."""
+
+LOAD_RECORDS_MAX: Final = 4096
+"""Requests of one commit, so that a flood of tiny ones does not make one statement of unbounded length."""
+
+HTTP_INLINE_BYTES_MAX: Final = 64 * 1024
+"""A JSON body up to this size is parsed on the event loop (about 3 ms); larger ones in a thread beside it."""
+
+LOAD_INTERVAL_SECONDS_MIN: Final = 0.1
+"""Between two commits at the least: freshness that a person cannot tell from at once."""
+
+LOAD_INTERVAL_SECONDS_MAX: Final = 1.0
+"""Between two commits at the most, so that a trace is listed within about a second."""
+
+LOAD_INTERVAL_COST_FACTOR: Final = 10
+"""Commits are spaced by this many times what the last one cost: a trickle then takes a tenth of a core."""
+
+LOAD_EAGER_BYTES: Final = 4 * 1024 * 1024
+"""So many bytes waiting are committed without a pause: the fixed cost is small against them."""
+
+LOAD_RETRY_SECONDS: Final = 1.0
+"""Between attempts while the store does not answer. The journal keeps everything meanwhile."""
+
+KNOWN_MODELS_MAX: Final = 10_000
+"""(provider, model) pairs that the loader remembers as looked up; senders of random names must not fill memory."""
+
+TRACE_QUIET_SECONDS: Final = 300
+"""A trace without a root span that got nothing for so long is taken to be over: its root lies elsewhere."""
+
+LIST_SCAN_ROWS_MAX: Final = 20_000
+"""Rows of one step of a filtered list; a page that is not full by then goes on in the next call."""
+
+SALVAGED_ITEMS_MAX: Final = 20_000
+"""Items of a damaged request that are tried one by one, 10 us each, to save the sound ones."""
+
+EXPORT_TRACES_MAX: Final = 1_000
+"""Traces that one export may name: their ids still fit into a URL's query through most proxies' 64 KiB."""
+
+SPANS_READ_FIRST: Final = 64
+"""Spans of a page's first read, which tells how many more of their size fit; covers a page of the default size."""
+
+STOP_CALLS_SECONDS: Final = 10.0
+"""For calls under way when the server stops; a write takes milliseconds, a long query is its caller's to repeat."""
+
+STOP_DRAIN_SECONDS: Final = 10.0
+"""For bringing the journal into the store at a stop. What is left over is loaded at the next start."""
+
+EXPORT_KEYS_MAX: Final = 16_384
+"""Rows that an export lists by key at once, some 5 MB in Python: few such queries beside those for the contents."""
+
+LOAD_REPAIRS_MAX: Final = 3
+"""How often requests that a repeated commit left out are inserted anew: one crash can hit one of these at most."""
+
+LOAD_LISTENER_SECONDS: Final = 1.0
+"""How long the loader waits for those it tells of a commit; a live tail may miss one, the next commit must not wait."""
+
+MODEL_PAIRS_PER_COMMIT_MAX: Final = 2_000
+"""New (provider, model) pairs that one commit looks up, about a second; a fleet has tens. The rest waits its turn."""
+
+ENVOY_RESTART_SECONDS_MIN: Final = 0.5
+"""Before Envoy is started again after it ended by itself; doubled each time that this fails."""
+
+ENVOY_RESTART_SECONDS_MAX: Final = 30.0
+"""Between two attempts at the most: REST comes back within half a minute of whatever kept it away."""
+
+READINESS_SECONDS: Final = 1.0
+"""How often the state of the parts is looked at; probes ask every few seconds."""
+
+LOADER_LAG_SECONDS_MAX: Final = 60.0
+"""A loader that has not caught up for so long is told as behind: reads then lack the newest minute."""
+
+SETTLE_SPANS_MAX: Final = 200_000
+"""Spans that are settled at once, whole traces at a time: half a second's work in about 300 MB of memory."""
+
+SETTLE_TRACE_SPANS_MAX: Final = 500_000
+"""Spans of a trace up to which it is settled: five times what a tree can be read at; a larger one is a runaway loop."""
+
+SETTLE_TRACES_MAX: Final = 200_000
+"""Rows of traces that one pass of the settler takes, so that a restart after a long while does not fill the memory."""
+
+SETTLE_BLOOM_TRACES_MAX: Final = 200
+"""Traces up to which a bloom filter with one false hit in a thousand still rules out most of the blocks."""
+
+SETTLE_MEMORY_BYTES_MAX: Final = 2 * 1024**3
+"""One statement of the settler: a trace that needs more fails it, and not the server."""
+
+SETTLE_INTERVAL_SECONDS_MIN: Final = 1.0
+"""Between two passes of the settler at the least: a trace's spans mostly come within a second of each other."""
+
+SETTLE_INTERVAL_SECONDS_MAX: Final = 10.0
+"""Between two passes of the settler at the most. Reads that need it fresher ask for a pass."""
+
+SETTLE_INTERVAL_COST_FACTOR: Final = 50
+"""Passes are spaced by this many times what the last one cost: a trickle then takes a fiftieth of a core."""
+
+SETTLE_OVERLAP_SECONDS: Final = 60
+"""How much a restart settles again: a request may be received before one that is in the journal first, by the time
+that checking it takes, and a clock may be set back a little."""
+
+ROLL_QUIET_SECONDS: Final = 10
+"""How long an hour gets nothing before it is summed up: the longest pause between two passes of the settler."""
+
+ROLL_UNITS_MIN: Final = 2_000
+"""Units of an hour below which reading them is as fast as reading their sums."""
+
+ROLL_GROUPS_MAX: Final = 20_000
+"""Groups of an hour's units past which sums save nothing: a group's sums take as long to read as a hundred units."""
+
+ROLL_HOURS_MAX: Final = 16
+"""Hours that are summed up in one go, about 50 ms each, between which new traces are settled."""
+
+ROLL_INTERVAL_SECONDS: Final = 15.0
+"""How often the settler looks for hours that have become quiet while nothing comes: 5 ms each time."""
+
+AGGREGATE_EXACT_UNITS_MAX: Final = 200_000
+"""Units up to which quantiles are exact even where sums are at hand."""
+
+STORE_CHECK_TURNS: Final = 10
+"""The store is asked whether it lives at every so manieth look at the parts: each time costs it some milliseconds."""
+
+STOP_HEAD_START_SECONDS: Final = 2.0
+"""How long Envoy may finish its requests before the servers behind it stop too; REST calls take milliseconds."""
+
+RECENT_RECORDS_MAX: Final = 65_536
+"""Records without a start time that CreateTrace remembers (8 MB): a minute of repetitions at a thousand a second."""
+
+SETTLED_WAIT_SECONDS_MAX: Final = 0.5
+"""How long an aggregate waits for the latest spans to be settled; under load it answers without the last seconds."""

@@ -1,0 +1,86 @@
+"""Taking telemetry in: checked, journaled, counted."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from agent_tracer.server.domain.errors import RefusedError
+from agent_tracer.server.domain.ids import TenantId
+from agent_tracer.server.domain.otlp_validation import (
+    MalformedRequestError,
+    Reason,
+    TooManyItemsError,
+    Verdict,
+    validate,
+)
+from agent_tracer.server.domain.signals import Signal
+from agent_tracer.server.ports.journal import Journal, JournalClosedError, JournalFullError, Position
+from agent_tracer.server.ports.server_metrics import IngestMetrics
+
+__all__ = ["REJECT_REASONS", "ExportOutcome", "Ingest", "MalformedRequestError", "TooManyItemsError"]
+
+_JOURNAL_FULL: Final = "journal_full"
+_STOPPING: Final = "stopping"
+_FAULT: Final = "fault"
+_REFUSALS: Final = {JournalFullError: _JOURNAL_FULL, JournalClosedError: _STOPPING}
+
+REJECT_REASONS: Final[Sequence[str]] = (*Reason, _JOURNAL_FULL, _STOPPING, _FAULT)
+"""Every reason that IngestMetrics.rejected is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOutcome:
+    """How many items are durable now and how many were refused; `message` says why, or what was changed."""
+
+    accepted: int
+    rejected: int
+    message: str
+
+
+class Ingest:
+    """The one road by which telemetry gets into the journal. `clock_ns` gives the UTC time in nanoseconds."""
+
+    def __init__(self, journal: Journal, clock_ns: Callable[[], int], metrics: IngestMetrics) -> None:
+        self._journal = journal
+        self._clock_ns = clock_ns
+        self._metrics = metrics
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._end = Position(0)
+
+    @property
+    def end(self) -> Position:
+        """The journal position behind the last record that came this way."""
+        return self._end
+
+    async def export(self, signal: Signal, tenant: TenantId, payload: bytes) -> ExportOutcome:
+        """Keep what is sound of an OTLP export request. Returns once that is durable.
+
+        Raises MalformedRequestError, TooLargeError (TooManyItemsError too), JournalFullError,
+        JournalClosedError; then nothing of the request was kept. Cancelling does not stop what was begun.
+        """
+        received_ns = self._clock_ns()
+        try:
+            verdict = validate(signal, payload, received_ns)
+        except RefusedError:
+            self._metrics.malformed(signal)
+            raise
+        self._metrics.received(signal, verdict.kept + verdict.rejected_count)
+        for reason, count in verdict.rejected.items():
+            self._metrics.rejected(signal, reason, count)
+        if verdict.payload:
+            # Shielded: the journal may store a record whose caller has gone, and then it counts as accepted.
+            storing = asyncio.create_task(self._store(signal, tenant, received_ns, verdict))
+            self._under_way.add(storing)
+            storing.add_done_callback(self._under_way.discard)
+            await asyncio.shield(storing)
+        return ExportOutcome(verdict.kept, verdict.rejected_count, verdict.message)
+
+    async def _store(self, signal: Signal, tenant: TenantId, received_ns: int, verdict: Verdict) -> None:
+        try:
+            end = await self._journal.append(signal, tenant, received_ns, verdict.payload)
+        except BaseException as error:
+            self._metrics.rejected(signal, _REFUSALS.get(type(error), _FAULT), verdict.kept)
+            raise
+        self._end = max(self._end, end)
+        self._metrics.accepted(signal, verdict.kept)

@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m tests.benchmarks [NAME...]`. They measure, and are no part of a test run."""
