@@ -75,7 +75,7 @@ class Report:
         sys.stderr.flush()
 
     def __str__(self) -> str:
-        heads = (f"{'figure':52} {'unit':>8} {'min':>10} {'median':>10} {'max':>10} {'target':>10}",)
+        heads = (f"{'figure':58} {'unit':>8} {'min':>10} {'median':>10} {'max':>10} {'target':>10}",)
         return "\n".join((*heads, *map(_row, self.figures), *(f"note: {note}" for note in self.notes)))
 
     def save(self, path: Path) -> None:
@@ -88,7 +88,7 @@ def _row(figure: Figure) -> str:
     name = f"{figure.of}: {figure.name}" if figure.of else figure.name
     spread = f"{shown(min(figure.values)):>10} {shown(figure.median):>10} {shown(max(figure.values)):>10}"
     target = str(figure.target) if figure.target else ""
-    return f"{name:52} {figure.unit:>8} {spread} {target:>10} {figure.verdict}".rstrip()
+    return f"{name:58} {figure.unit:>8} {spread} {target:>10} {figure.verdict}".rstrip()
 
 
 def quantile(values: Sequence[float], q: float) -> float:
