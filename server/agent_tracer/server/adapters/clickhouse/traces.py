@@ -130,7 +130,7 @@ def _condition(where: TraceFilter) -> _Condition:
         parts.append(_WITH_SPAN.format(condition=f"({either})"))
         parameters |= dict(zip(names, (key, value), strict=True))
     for number, word in enumerate(_words(where.text)):
-        either = " OR ".join(f"hasToken(lower({column}), {{word_{number}:String}})" for column in ("input", "output"))
+        either = " OR ".join(f"hasAllTokens({column}, {{word_{number}:String}})" for column in ("input", "output"))
         parts.append(_WITH_SPAN.format(condition=f"({either})"))
         parameters[f"word_{number}"] = word
     if where.min_duration_ms is not None:
