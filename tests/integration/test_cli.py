@@ -295,7 +295,8 @@ def test_a_terminal_without_unicode_gets_a_tree_all_the_same(server: Server) -> 
 def test_ctrl_c_ends_a_tail_with_130_and_no_traceback(server: Server) -> None:
     server.traces.traces = [trace("a")]
     with subprocess.Popen(
-        [PROGRAM, "traces", "tail", "--json", "--agent-id=endless"],
+        # A shell's background job ignores SIGINT, and so would what it starts.
+        ["env", "--default-signal=INT", PROGRAM, "traces", "tail", "--json", "--agent-id=endless"],
         env=os.environ | {"AGENT_TRACER_GRPC_URL": server.endpoint},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -304,7 +305,10 @@ def test_ctrl_c_ends_a_tail_with_130_and_no_traceback(server: Server) -> None:
         assert tail.stdout is not None
         assert json.loads(tail.stdout.readline())["traceId"] == "a"
         tail.send_signal(signal.SIGINT)
-        _, errors = tail.communicate(timeout=90)
+        try:
+            _, errors = tail.communicate(timeout=90)
+        finally:
+            tail.kill()
     assert tail.returncode == 130
     assert "Traceback" not in errors
 

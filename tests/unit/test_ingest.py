@@ -67,6 +67,23 @@ async def test_a_sound_request_is_journaled_as_it_came(setup: Setup, signal: Sig
     assert setup.count("accepted", signal=signal.name.lower()) == 2
 
 
+async def test_a_record_of_the_servers_own_goes_the_same_road_and_counts(setup: Setup) -> None:
+    payload = trace_request(span(1)).SerializeToString()
+    end = await setup.ingest.record(TENANT, NOW_NS, payload)
+    (record,) = setup.journal.records
+    assert (record.payload, record.tenant, record.end) == (payload, TENANT, end)
+    assert setup.count("received", signal="traces") == setup.count("accepted", signal="traces") == 1
+    assert setup.ingest.end < end, "nothing came by OTLP, so nothing of that waits for the loader"
+
+
+async def test_a_refused_record_of_the_servers_own_is_counted_as_rejected(setup: Setup) -> None:
+    setup.journal.refuse_with = JournalFullError("full", 2.0)
+    with pytest.raises(JournalFullError):
+        await setup.ingest.record(TENANT, NOW_NS, trace_request(span(1)).SerializeToString())
+    assert setup.count("rejected", signal="traces", reason="journal_full") == 1
+    setup.assert_balanced("traces")
+
+
 async def test_the_answer_waits_for_the_journal(setup: Setup) -> None:
     setup.journal.gate.clear()
     export = asyncio.create_task(setup.export(trace_request(span())))

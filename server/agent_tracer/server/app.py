@@ -209,7 +209,7 @@ class _Server:
         self._watch(stack, journal, loader, engine)
         ingest = Ingest(journal, time.time_ns, self._metrics)
         loaded = LoadedReads(journal, loader, lambda: ingest.end)
-        return ingest, self._use_cases(store, journal, loaded, SettledReads(loaded, settler))
+        return ingest, self._use_cases(store, ingest, loaded, SettledReads(loaded, settler))
 
     def _watch(self, stack: AsyncExitStack, journal: FileJournal, loader: Loader, engine: Engine) -> None:
         """Keep what /readyz says true."""
@@ -227,10 +227,10 @@ class _Server:
         stack.push_async_callback(ended, self._parts.start(watch(self._readiness, checks), "the watch"))
 
     def _use_cases(
-        self, store: ClickHouseStore, journal: FileJournal, loaded: LoadedReads, settled: SettledReads
+        self, store: ClickHouseStore, ingest: Ingest, loaded: LoadedReads, settled: SettledReads
     ) -> TraceUseCases:
         return TraceUseCases(
-            traces=Traces(reader=store, writer=store, journal=journal, loaded=loaded, clock_ns=time.time_ns),
+            traces=Traces(reader=store, writer=store, ingest=ingest, loaded=loaded, clock_ns=time.time_ns),
             statistics=TraceStatistics(store, time.time_ns, settled.catch_up),
             watch=TraceWatch(store, self._feed),
             export=TraceExport(store, loaded, time.time_ns),

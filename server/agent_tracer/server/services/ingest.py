@@ -1,7 +1,7 @@
 """Taking telemetry in: checked, journaled, counted."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -45,12 +45,12 @@ class Ingest:
         self._journal = journal
         self._clock_ns = clock_ns
         self._metrics = metrics
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Task[Position]] = set()
         self._end = Position(0)
 
     @property
     def end(self) -> Position:
-        """The journal position behind the last record that came this way."""
+        """The journal position behind the last request that came by OTLP."""
         return self._end
 
     async def export(self, signal: Signal, tenant: TenantId, payload: bytes) -> ExportOutcome:
@@ -69,18 +69,34 @@ class Ingest:
         for reason, count in verdict.rejected.items():
             self._metrics.rejected(signal, reason, count)
         if verdict.payload:
-            # Shielded: the journal may store a record whose caller has gone, and then it counts as accepted.
-            storing = asyncio.create_task(self._store(signal, tenant, received_ns, verdict))
-            self._under_way.add(storing)
-            storing.add_done_callback(self._under_way.discard)
-            await asyncio.shield(storing)
+            await self._finished(self._store(signal, tenant, received_ns, verdict))
         return ExportOutcome(verdict.kept, verdict.rejected_count, verdict.message)
 
-    async def _store(self, signal: Signal, tenant: TenantId, received_ns: int, verdict: Verdict) -> None:
-        try:
-            end = await self._journal.append(signal, tenant, received_ns, verdict.payload)
-        except BaseException as error:
-            self._metrics.rejected(signal, _REFUSALS.get(type(error), _FAULT), verdict.kept)
-            raise
+    async def record(self, tenant: TenantId, received_ns: int, payload: bytes) -> Position:
+        """Keep one span that the server itself wrote as a request. Returns, once that is durable, the position behind.
+
+        Raises JournalFullError, JournalClosedError. Cancelling does not stop what was begun.
+        """
+        self._metrics.received(Signal.TRACES, 1)
+        return await self._finished(self._append(Signal.TRACES, tenant, received_ns, payload, 1))
+
+    async def _finished(self, storing: Coroutine[None, None, Position]) -> Position:
+        """Shielded: the journal may store a record whose caller has gone, and then it counts as accepted."""
+        task = asyncio.create_task(storing)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
+
+    async def _store(self, signal: Signal, tenant: TenantId, received_ns: int, verdict: Verdict) -> Position:
+        end = await self._append(signal, tenant, received_ns, verdict.payload, verdict.kept)
         self._end = max(self._end, end)
-        self._metrics.accepted(signal, verdict.kept)
+        return end
+
+    async def _append(self, signal: Signal, tenant: TenantId, received_ns: int, payload: bytes, items: int) -> Position:
+        try:
+            end = await self._journal.append(signal, tenant, received_ns, payload)
+        except BaseException as error:
+            self._metrics.rejected(signal, _REFUSALS.get(type(error), _FAULT), items)
+            raise
+        self._metrics.accepted(signal, items)
+        return end

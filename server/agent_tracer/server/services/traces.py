@@ -19,14 +19,13 @@ from agent_tracer.server.domain.paging import (
     page_size,
     token_error,
 )
-from agent_tracer.server.domain.signals import Signal
 from agent_tracer.server.domain.telemetry import Span, SpanOutline, Trace
 from agent_tracer.server.domain.trace_records import TraceRecord, checked, record_request, record_span, record_trace
 from agent_tracer.server.domain.trees import Placed, depth_first
 from agent_tracer.server.domain.weights import trace_weight
 from agent_tracer.server.limits import GET_TRACE_SPANS_MAX, PAGE_BYTES_MAX, RECENT_RECORDS_MAX, TRACE_SPANS_MAX
-from agent_tracer.server.ports.journal import Journal
 from agent_tracer.server.ports.store import ListCursor, TraceReader, TraceWriter
+from agent_tracer.server.services.ingest import Ingest
 from agent_tracer.server.services.loaded_reads import LoadedReads
 from agent_tracer.server.services.recent_records import RecentRecords
 from agent_tracer.server.services.span_reading import read_placed
@@ -46,13 +45,13 @@ class Traces:
         *,
         reader: TraceReader,
         writer: TraceWriter,
-        journal: Journal,
+        ingest: Ingest,
         loaded: LoadedReads,
         clock_ns: Callable[[], int],
     ) -> None:
         self._reader = reader
         self._writer = writer
-        self._journal = journal
+        self._ingest = ingest
         self._loaded = loaded
         self._clock_ns = clock_ns
         self._records = RecentRecords(RECENT_RECORDS_MAX)
@@ -61,7 +60,7 @@ class Traces:
         """Keep one record; returns once it is durable, with what the record alone says of the trace."""
         now_ns = self._clock_ns()
         timed = checked(record, self._records.first_seen_ns(tenant, record, now_ns))
-        end = await self._journal.append(Signal.TRACES, tenant, now_ns, record_request(timed))
+        end = await self._ingest.record(tenant, now_ns, record_request(timed))
         self._records.keep(tenant, timed, end)
         return record_trace(timed)
 
