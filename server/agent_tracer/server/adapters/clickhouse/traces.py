@@ -88,7 +88,10 @@ async def read_touched(
 
 @dataclass(frozen=True, slots=True)
 class _Condition:
-    sql: str
+    """A filter: what a row of `traces` must say, and what must hold of its whole trace."""
+
+    of_row: str
+    of_trace: str
     parameters: Mapping[str, Any]
 
 
@@ -107,39 +110,46 @@ _OF_THE_WHOLE: Final = ("status", "operation", "workflow_id", "session_id")
 """What a row knows of the spans of its own commit only."""
 
 _WITH_SPAN: Final = "trace_id IN (SELECT trace_id FROM spans WHERE tenant = {{tenant:String}} AND {condition})"
+_WITH_ROW: Final = "trace_id IN (SELECT trace_id FROM traces WHERE tenant = {{tenant:String}} AND {condition})"
 _WITH_TOTAL: Final = (
     "trace_id IN (SELECT trace_id FROM traces WHERE tenant = {{tenant:String}} GROUP BY trace_id HAVING {condition})"
 )
 
 
 def _condition(where: TraceFilter) -> _Condition:
-    """The filter as a condition on rows of `traces`."""
-    parts, parameters = [], {}
+    rows, parameters = [], {}
     for name, sql in _ROW_CONDITIONS.items():
         if value := getattr(where, name):
-            parts.append("roots = 0" if (name, value) == ("status", TraceStatus.RUNNING) else sql)
+            rows.append("roots = 0" if (name, value) == ("status", TraceStatus.RUNNING) else sql)
             parameters[name] = value
+    # Different commits may have brought what each filter asks for, so only one of them is asked of the row itself.
+    parts, others = rows[:1], rows[1:]
     if where.time_range is not None:
         parts.append("start_time >= fromUnixTimestamp64Nano({from_ns:Int64}, 'UTC')")
         parts.append("start_time < fromUnixTimestamp64Nano({to_ns:Int64}, 'UTC')")
         parameters |= {"from_ns": where.time_range.start_ns, "to_ns": where.time_range.end_ns}
+    whole = [_WITH_ROW.format(condition=sql) for sql in others]
     for number, (key, value) in enumerate(where.attributes):
         names = f"attribute_key_{number}", f"attribute_value_{number}"
         test = "{column}[{{{0}:String}}] = {{{1}:String}}"
         either = " OR ".join(test.format(*names, column=column) for column in ("attributes", "resource"))
-        parts.append(_WITH_SPAN.format(condition=f"({either})"))
+        whole.append(_WITH_SPAN.format(condition=f"({either})"))
         parameters |= dict(zip(names, (key, value), strict=True))
     for number, word in enumerate(_words(where.text)):
         either = " OR ".join(f"hasAllTokens({column}, {{word_{number}:String}})" for column in ("input", "output"))
-        parts.append(_WITH_SPAN.format(condition=f"({either})"))
+        whole.append(_WITH_SPAN.format(condition=f"({either})"))
         parameters[f"word_{number}"] = word
     if where.min_duration_ms is not None:
-        parts.append(_WITH_TOTAL.format(condition="max(end_time) - min(start_time) >= {min_seconds:Float64}"))
+        whole.append(_WITH_TOTAL.format(condition="max(end_time) - min(start_time) >= {min_seconds:Float64}"))
         parameters["min_seconds"] = where.min_duration_ms / 1000
     if where.min_cost is not None:
-        parts.append(_WITH_TOTAL.format(condition="sum(arraySum(c -> ifNull(c.7, 0), calls)) >= {min_cost:Float64}"))
+        whole.append(
+            _WITH_TOTAL.format(
+                condition="arraySum(c -> ifNull(c.7, 0), groupUniqArrayArray(calls)) >= {min_cost:Float64}"
+            )
+        )
         parameters["min_cost"] = where.min_cost
-    return _Condition(" AND ".join(parts) or "true", parameters)
+    return _Condition(" AND ".join(parts) or "true", " AND ".join(whole) or "true", parameters)
 
 
 def _words(text: str) -> list[str]:
@@ -167,14 +177,16 @@ async def list_traces(
     parameters = {"tenant": tenant, **condition.parameters, "rows": min(2 * limit + 64, LIST_SCAN_ROWS_MAX)}
     if after is not None:
         parameters |= {"after_ns": after.start_ns, "after_id": after.otel_trace_id.hex()}
-    scan = _SCAN.format(condition=condition.sql, after=_AFTER if after is not None else "true")
+    wanted = f"{condition.of_row} AND {condition.of_trace}"
+    scan = _SCAN.format(condition=wanted, after=_AFTER if after is not None else "true")
     rows = await engine.rows(scan, parameters)
     if not rows:
         return TracePage((), None)
     last = ListCursor(rows[-1][0], OtelTraceId(rows[-1][1]))
     is_whole = len(rows) < parameters["rows"]
     ids = list(dict.fromkeys(trace_id.hex() for _, trace_id in rows))
-    united = await engine.rows(_summary(condition.sql, _BY_IDS), {**parameters, "ids": ids})
+    # What holds of a whole trace holds of these, and asking again would read the spans again.
+    united = await engine.rows(_summary(condition.of_row, _BY_IDS), {**parameters, "ids": ids})
     # A trace whose earliest matching row lies beyond what was scanned stands there, and is met there.
     placed = sorted(
         (
