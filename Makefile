@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+UPGRADE := --upgrade
 RUN_STAMP := $(VENV)/.run-installed
 DEV_STAMP := $(VENV)/.dev-installed
 
@@ -59,12 +60,12 @@ fmt: $(DEV_STAMP) ## Format and sort imports.
 	$(BIN)/ruff check --quiet --fix --select I .
 	$(BIN)/ruff format --quiet .
 
-LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --all-extras pyproject.toml
-lock: $(DEV_STAMP) ## Lock the versions anew from pyproject.toml.
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+lock: $(DEV_STAMP) ## Lock the versions anew from pyproject.toml; UPGRADE= keeps those that still fit.
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
-	$(LOCK) --upgrade -o requirements/run.txt
-	$(LOCK) --upgrade --only-group build -c requirements/run.txt -o requirements/build.txt
-	$(LOCK) --upgrade --group dev -c requirements/run.txt -o requirements/dev.txt
+	$(LOCK) $(UPGRADE) --all-extras pyproject.toml -o requirements/run.txt
+	$(LOCK) $(UPGRADE) --group build -c requirements/run.txt -o requirements/build.txt
+	$(LOCK) $(UPGRADE) --all-extras pyproject.toml --group dev -c requirements/run.txt -o requirements/dev.txt
 
 clean: ## Remove .venv and caches. Data stay where they are.
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

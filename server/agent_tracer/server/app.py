@@ -30,8 +30,6 @@ from agent_tracer.server.adapters.envoy.plan import SERVICES, Plan, plan_of
 from agent_tracer.server.adapters.envoy.process import EnvoyProcess
 from agent_tracer.server.adapters.journal import FileJournal
 from agent_tracer.server.adapters.journal_metrics import JournalCollector
-from agent_tracer.server.adapters.model_scan import scan_models
-from agent_tracer.server.adapters.prices import GenaiPrices
 from agent_tracer.server.adapters.prometheus import PrometheusMetrics
 from agent_tracer.server.api.grpc_server import (
     GrpcServer,
@@ -56,6 +54,7 @@ from agent_tracer.server.lifecycle import (
     loader_health,
     watch,
 )
+from agent_tracer.server.ports.prices import PriceSource
 from agent_tracer.server.ports.store import StoreDownError
 from agent_tracer.server.services.commit_feed import CommitFeed
 from agent_tracer.server.services.evaluations import Evaluations
@@ -63,7 +62,7 @@ from agent_tracer.server.services.health import Component, Readiness
 from agent_tracer.server.services.ingest import Ingest
 from agent_tracer.server.services.loaded_reads import LoadedReads
 from agent_tracer.server.services.loader import Loader
-from agent_tracer.server.services.price_book import PriceBook
+from agent_tracer.server.services.price_book import PriceBook, Scan
 from agent_tracer.server.services.settled_reads import SettledReads
 from agent_tracer.server.services.settler import Settler
 from agent_tracer.server.services.trace_export import TraceExport
@@ -179,8 +178,8 @@ class _Server:
         with files_usable(self._directory):
             engine = Engine.open(stored.url, self._directory.store)
             stack.push_async_callback(asyncio.to_thread, engine.close)
-            prices, journal, _ = await asyncio.gather(
-                asyncio.to_thread(GenaiPrices),
+            (prices, scan_models), journal, _ = await asyncio.gather(
+                asyncio.to_thread(_pricing),
                 asyncio.to_thread(
                     FileJournal.open, self._directory.journal, bytes_max=int(self._settings.journal.max_bytes)
                 ),
@@ -297,6 +296,14 @@ async def _prepared(engine: Engine, retention: Retention) -> None:
         raise CannotStartError(
             "the store cannot be used, as the log says just above: see to the one that store.url names"
         ) from None
+
+
+def _pricing() -> tuple[PriceSource, Scan]:
+    """Imported here, while the store opens: numpy and the price list take half a second."""
+    from agent_tracer.server.adapters.model_scan import scan_models  # noqa: PLC0415 - see above
+    from agent_tracer.server.adapters.prices import GenaiPrices  # noqa: PLC0415 - see above
+
+    return GenaiPrices(), scan_models
 
 
 async def _finish(task: "asyncio.Task[None]") -> None:

@@ -1,6 +1,7 @@
 """`agent-tracer start`: the whole server in one process, until it is told to stop."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -69,6 +70,8 @@ async def _serve(settings: object, listeners: Sequence[str]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _stop_or_end, stop, number)
     async with running(settings, listeners) as started:  # type: ignore[arg-type]
+        # Collections pass over what start-up made, which lives as long as the process.
+        gc.freeze()
         show_banner(started)
         await started.until(stop)
 
