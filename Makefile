@@ -7,7 +7,7 @@ RUN_STAMP := $(VENV)/.run-installed
 DEV_STAMP := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo gen check test e2e bench lock fmt clean
+.PHONY: help setup run demo gen check test bench eval train lock fmt clean
 
 help: ## List the targets.
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -55,6 +55,13 @@ test: $(DEV_STAMP) ## Run all tests.
 
 bench: $(DEV_STAMP) ## Measure; ratios in one run. Never part of the tests.
 	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+eval: $(DEV_STAMP) ## Hold the analyses against published truth, through a started server. Never part of the tests.
+	$(BIN)/python -m tests.evaluation $(ARGS)
+
+train: $(DEV_STAMP) ## Fit the models of root cause and failure attribution anew, from recorded data.
+	$(BIN)/python scripts/train.py
+	$(BIN)/python -m scripts.train_failures
 
 fmt: $(DEV_STAMP) ## Format and sort imports.
 	$(BIN)/ruff check --quiet --fix --select I .

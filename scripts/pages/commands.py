@@ -33,6 +33,7 @@ def cli() -> str:
     rows = [(f"[`agent-tracer {' '.join(words)}`](#{'-'.join(words)})", summary) for words, summary in known]
     exits = (
         (0, "done"), (1, "refused or failed; the text says why"), (2, "wrong usage"), (3, "the server was not reached"),
+        (4, "`ace compare`: the candidate is worse, or mixed"), (5, "`ace compare`: too few tasks to tell"),
         (130, "interrupted"),
     )  # fmt: skip
     return page(

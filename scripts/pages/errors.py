@@ -16,7 +16,8 @@ from scripts.pages.markdown import code, page, table
 _PROTO: Final = Path(__file__).resolve().parents[2] / "proto/agent_tracer/v1/error_reason.proto"
 
 _HTTP_STATUS: Final = {
-    "CANCELLED": 499, "INVALID_ARGUMENT": 400, "DEADLINE_EXCEEDED": 504, "NOT_FOUND": 404, "ALREADY_EXISTS": 409,
+    "CANCELLED": 499, "INVALID_ARGUMENT": 400,
+    "FAILED_PRECONDITION": 400, "DEADLINE_EXCEEDED": 504, "NOT_FOUND": 404, "ALREADY_EXISTS": 409,
     "PERMISSION_DENIED": 403, "RESOURCE_EXHAUSTED": 429, "UNIMPLEMENTED": 501, "INTERNAL": 500, "UNAVAILABLE": 503,
     "UNAUTHENTICATED": 401,
 }  # fmt: skip

@@ -6,7 +6,7 @@ import grpc
 import pytest
 from google.rpc import code_pb2
 
-from agent_tracer.v1 import ace_pb2, ace_pb2_grpc, atlas_pb2, atlas_pb2_grpc, correlation_pb2
+from agent_tracer.v1 import correlation_pb2
 from agent_tracer.v1.correlation_pb2_grpc import CorrelationServiceStub
 from tests.e2e.talk import (
     error_info,
@@ -29,10 +29,6 @@ ALERT: Final = {
 }  # fmt: skip
 
 UNBUILT: Final = (
-    ("ace", "POST", "/api/v1/ace/score", {"agentId": "tdd-enforcer-001", "period": "24h"}),
-    ("ace", "GET", "/api/v1/ace/benchmarks", None),
-    ("atlas", "GET", "/api/v1/atlas/analytics/api-builder-001?period=30d", None),
-    ("atlas", "POST", "/api/v1/atlas/optimize", {"workflowId": "feature-development", "period": "7d"}),
     ("rest", "POST", "/api/v1/rca", {"incidentId": "incident-789", "timeWindow": "1h", "depth": 3}),
     ("rest", "POST", "/api/v1/correlations",
      {"traceId": "trace-abc123", "includeMetrics": True, "includeLogs": True, "includeEvents": True, "timeWindow": "5m"}),
@@ -53,13 +49,8 @@ def test_calls_that_are_not_answered_yet_say_so(
 
 def test_unanswered_calls_say_the_same_by_grpc(program: Program) -> None:
     with grpc.insecure_channel(program.target) as channel:
-        ace, atlas = ace_pb2_grpc.AceServiceStub(channel), atlas_pb2_grpc.AtlasServiceStub(channel)
         correlation = CorrelationServiceStub(channel)
-        refusals = [
-            grpc_refusal(lambda: ace.ScoreAgent(ace_pb2.ScoreAgentRequest(agent_id="a"))),
-            grpc_refusal(lambda: atlas.OptimizeWorkflow(atlas_pb2.OptimizeWorkflowRequest(workflow_id="w"))),
-            grpc_refusal(
-                lambda: correlation.AnalyzeRootCause(correlation_pb2.AnalyzeRootCauseRequest(incident_id="i"))
-            ),
-        ]
-    assert {(status.code, error_info(status).reason) for status in refusals} == {(code_pb2.UNIMPLEMENTED, "NOT_BUILT")}
+        status = grpc_refusal(
+            lambda: correlation.AnalyzeRootCause(correlation_pb2.AnalyzeRootCauseRequest(incident_id="i"))
+        )
+    assert (status.code, error_info(status).reason) == (code_pb2.UNIMPLEMENTED, "NOT_BUILT")

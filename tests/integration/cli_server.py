@@ -22,7 +22,7 @@ from typer.testing import CliRunner, Result
 
 from agent_tracer.server.cli.root import build
 from agent_tracer.server.limits import PAGE_SIZE_MAX
-from agent_tracer.v1 import trace_pb2, trace_pb2_grpc
+from agent_tracer.v1 import ace_pb2, ace_pb2_grpc, atlas_pb2, atlas_pb2_grpc, trace_pb2, trace_pb2_grpc
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -159,15 +159,71 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
         return answer
 
 
+class Analyses:
+    """Gives each method's answer as a test puts it in; remembers the requests."""
+
+    def __init__(self) -> None:
+        self.answers: dict[type[Message], Message] = {}
+        self.requests: list[Any] = []
+        self.refusals: list[status_pb2.Status] = []
+
+    def put(self, *answers: Message) -> None:
+        self.answers |= {type(answer): answer for answer in answers}
+
+    async def give(self, kind: type[Message], request: Any, context: Context) -> Any:
+        self.requests.append(request)
+        if self.refusals:
+            await abort(context, self.refusals.pop(0))
+        return self.answers.get(kind) or kind()
+
+
+class Ace(Analyses, ace_pb2_grpc.AceServiceServicer):
+    async def ScoreAgent(self, request: Any, context: Context) -> Any:
+        return await self.give(ace_pb2.AgentScore, request, context)
+
+    async def ListScores(self, request: Any, context: Context) -> Any:
+        return await self.give(ace_pb2.ListScoresResponse, request, context)
+
+    async def CreateBenchmark(self, request: Any, context: Context) -> Any:
+        return await self.give(ace_pb2.Benchmark, request, context)
+
+    async def GetBenchmark(self, request: Any, context: Context) -> Any:
+        return await self.give(ace_pb2.Benchmark, request, context)
+
+    async def ListBenchmarks(self, request: Any, context: Context) -> Any:
+        return await self.give(ace_pb2.ListBenchmarksResponse, request, context)
+
+    async def CompareVersions(self, request: Any, context: Context) -> Any:
+        return await self.give(ace_pb2.VersionComparison, request, context)
+
+
+class Atlas(Analyses, atlas_pb2_grpc.AtlasServiceServicer):
+    async def AnalyzeLearning(self, request: Any, context: Context) -> Any:
+        return await self.give(atlas_pb2.LearningAnalysis, request, context)
+
+    async def OptimizeWorkflow(self, request: Any, context: Context) -> Any:
+        return await self.give(atlas_pb2.WorkflowOptimization, request, context)
+
+    async def GetCriticalPath(self, request: Any, context: Context) -> Any:
+        return await self.give(atlas_pb2.CriticalPath, request, context)
+
+    async def FindSimilarTraces(self, request: Any, context: Context) -> Any:
+        return await self.give(atlas_pb2.FindSimilarTracesResponse, request, context)
+
+
 class Server:
     def __init__(self) -> None:
         self.traces = Traces()
+        self.ace = Ace()
+        self.atlas = Atlas()
         self.collector = Collector()
         self.port = 0
 
     async def serve(self, ready: "Future[asyncio.Event]") -> None:
         server = grpc.aio.server()
         trace_pb2_grpc.add_TraceServiceServicer_to_server(self.traces, server)
+        ace_pb2_grpc.add_AceServiceServicer_to_server(self.ace, server)
+        atlas_pb2_grpc.add_AtlasServiceServicer_to_server(self.atlas, server)
         trace_service_pb2_grpc.add_TraceServiceServicer_to_server(self.collector, server)  # type: ignore[no-untyped-call]
         self.port = server.add_insecure_port("127.0.0.1:0")
         await server.start()

@@ -335,7 +335,17 @@ def test_without_the_servers_packages_the_program_says_what_to_install() -> None
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["traces", "--help"], ["config", "check", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["traces", "--help"],
+        ["config", "check", "--help"],
+        ["ace", "--help"],
+        ["ace", "compare", "--help"],
+        ["atlas", "analyze", "--help"],
+    ],
+)
 def test_help_loads_neither_grpc_nor_the_server(arguments: Sequence[str]) -> None:
     code = (
         "import sys\n"

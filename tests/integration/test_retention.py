@@ -44,3 +44,12 @@ async def test_the_days_are_those_of_the_settings(engine: Engine) -> None:
 
     assert "toIntervalDay(7)" in ttl(7)
     assert "toIntervalDay(30)" in ttl(30)
+
+
+@pytest.mark.parametrize("table", ["spans", "traces", "logs", "metric_points", "evaluations", "quarantine"])
+async def test_what_the_journal_lets_go_of_is_synced(engine: Engine, table: str) -> None:
+    ((statement,),) = await engine.rows(
+        "SELECT create_table_query FROM system.tables WHERE database = currentDatabase() AND name = {table:String}",
+        {"table": table},
+    )
+    assert b"fsync_after_insert = 1, fsync_part_directory = 1" in statement

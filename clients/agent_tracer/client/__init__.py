@@ -36,6 +36,7 @@ _PORT_MAX: Final = 65_535
 class Services:
     """The four services, one connection for all; methods are named after the protos' in snake_case."""
 
+    endpoint: str
     traces: TraceServiceStub
     ace: AceServiceStub
     atlas: AtlasServiceStub
@@ -52,6 +53,7 @@ async def connect(endpoint: str = DEFAULT_ENDPOINT) -> AsyncIterator[Services]:
     channel = Channel(host, port)
     try:
         yield Services(
+            endpoint,
             TraceServiceStub(channel),
             AceServiceStub(channel),
             AtlasServiceStub(channel),

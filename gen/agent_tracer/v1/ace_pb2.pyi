@@ -550,12 +550,17 @@ class TaskScore(_message.Message):
     INTERVAL_FIELD_NUMBER: _builtins.int
     TASK_COUNT_FIELD_NUMBER: _builtins.int
     SUCCESS_COUNT_FIELD_NUMBER: _builtins.int
+    PASS_K_FIELD_NUMBER: _builtins.int
     score: _builtins.float
     rank: _builtins.int
     task_count: _builtins.int
     success_count: _builtins.int
     @_builtins.property
     def interval(self) -> Global___Interval: ...
+    @_builtins.property
+    def pass_k(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """The chance that all of k tries of the same task succeed, for k = 1, 2, ...; empty where no task id came twice."""
+
     def __init__(
         self,
         *,
@@ -564,10 +569,11 @@ class TaskScore(_message.Message):
         interval: Global___Interval | None = ...,
         task_count: _builtins.int = ...,
         success_count: _builtins.int = ...,
+        pass_k: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["interval", b"interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["interval", b"interval", "rank", b"rank", "score", b"score", "success_count", b"success_count", "task_count", b"task_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["interval", b"interval", "pass_k", b"pass_k", "rank", b"rank", "score", b"score", "success_count", b"success_count", "task_count", b"task_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -59,6 +59,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """No such path and method on this port. NOT_FOUND."""
     ERROR_REASON_ORIGIN_REFUSED: _ErrorReason.ValueType  # 19
     """A page of another site called, or by a foreign host name. PERMISSION_DENIED."""
+    ERROR_REASON_NO_DATA: _ErrorReason.ValueType  # 20
+    """The agent is known, but the period holds nothing that an answer could stand on. FAILED_PRECONDITION."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper): ...
 
@@ -97,4 +99,6 @@ ERROR_REASON_PATH_NOT_FOUND: ErrorReason.ValueType  # 18
 """No such path and method on this port. NOT_FOUND."""
 ERROR_REASON_ORIGIN_REFUSED: ErrorReason.ValueType  # 19
 """A page of another site called, or by a foreign host name. PERMISSION_DENIED."""
+ERROR_REASON_NO_DATA: ErrorReason.ValueType  # 20
+"""The agent is known, but the period holds nothing that an answer could stand on. FAILED_PRECONDITION."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -35,13 +34,10 @@ from agent_tracer.server.api.grpc_server import (
     GrpcServer,
     Service,
     handler_service,
-    trace_service,
-    unbuilt_services,
 )
 from agent_tracer.server.api.http import combined_app, ops_app, otlp_app, serve
 from agent_tracer.server.api.listening import ListenAddress, bound_socket, check_free
 from agent_tracer.server.api.otlp_grpc import otlp_handlers
-from agent_tracer.server.api.trace_service import TraceServicer, TraceUseCases
 from agent_tracer.server.config import Settings
 from agent_tracer.server.lifecycle import (
     EnvoyKeeper,
@@ -57,19 +53,15 @@ from agent_tracer.server.lifecycle import (
 from agent_tracer.server.ports.prices import PriceSource
 from agent_tracer.server.ports.store import StoreDownError
 from agent_tracer.server.services.commit_feed import CommitFeed
-from agent_tracer.server.services.evaluations import Evaluations
 from agent_tracer.server.services.health import Component, Readiness
 from agent_tracer.server.services.ingest import Ingest
 from agent_tracer.server.services.loaded_reads import LoadedReads
 from agent_tracer.server.services.loader import Loader
 from agent_tracer.server.services.price_book import PriceBook, Scan
-from agent_tracer.server.services.settled_reads import SettledReads
 from agent_tracer.server.services.settler import Settler
-from agent_tracer.server.services.trace_export import TraceExport
 from agent_tracer.server.services.trace_feed import TraceBroadcast
-from agent_tracer.server.services.trace_statistics import TraceStatistics
-from agent_tracer.server.services.trace_watch import TraceWatch
-from agent_tracer.server.services.traces import Traces
+from agent_tracer.server.similarity import similarity_of
+from agent_tracer.server.wiring import Shared, services_on
 
 __all__ = ["ALL_LISTENERS", "CannotStartError", "PartFailedError", "Started", "running"]
 
@@ -145,8 +137,8 @@ class _Server:
         envoy = self._envoy(plan)
         stack.push_async_callback(envoy.stop)
         envoy.begin()
-        ingest, use_cases = await self._open(stack)
-        grpc = await self._serve_grpc(stack, ingest, use_cases)
+        ingest, services = await self._open(stack)
+        grpc = await self._serve_grpc(stack, ingest, services)
         await self._serve_http(stack, front, ingest)
         await envoy.ready()
         stack.push_async_callback(self._take_no_more, envoy, grpc)
@@ -171,7 +163,7 @@ class _Server:
     def _report(self, part: str, state: Component) -> None:
         self._readiness.report(part, ok=state.ok, detail=state.detail)
 
-    async def _open(self, stack: AsyncExitStack) -> tuple[Ingest, TraceUseCases]:
+    async def _open(self, stack: AsyncExitStack) -> tuple[Ingest, Sequence[Service]]:
         """The journal, the store and the tasks between them."""
         stored = self._settings.store
         retention = Retention(stored.retention_days, stored.rollup_retention_days)
@@ -189,6 +181,8 @@ class _Server:
             journal.forget_unopened()
             intent = FileLoadIntent(self._directory.root)
         store = ClickHouseStore(engine)
+        similarity = similarity_of(stack, self._settings, self._directory, engine)
+        stack.push_async_callback(ended, self._parts.start(similarity.indexer.run(), "the indexer of traces"))
         loading = ClickHouseLoader(engine)
         settler = Settler(ClickHouseSettler(engine))
         stack.push_async_callback(ended, self._parts.start(settler.run(), "the settler"))
@@ -199,7 +193,7 @@ class _Server:
             intent=intent,
             prices=PriceBook(prices, loading, scan_models),
             metrics=self._metrics,
-            listeners=[CommitFeed(store, self._feed), settler],
+            listeners=[CommitFeed(store, self._feed), settler, similarity.indexer],
         )
         self._registry.register(JournalCollector(journal.stats))
         # Closing the journal tells the loader to finish.
@@ -208,7 +202,17 @@ class _Server:
         self._watch(stack, journal, loader, engine)
         ingest = Ingest(journal, time.time_ns, self._metrics)
         loaded = LoadedReads(journal, loader, lambda: ingest.end)
-        return ingest, self._use_cases(store, ingest, loaded, SettledReads(loaded, settler))
+        shared = Shared(
+            engine=engine,
+            ingest=ingest,
+            loaded=loaded,
+            settler=settler,
+            similarity=similarity,
+            feed=self._feed,
+            registry=self._registry,
+            evaluation_weights=self._settings.analytics.evaluation_weights,
+        )
+        return ingest, services_on(shared)
 
     def _watch(self, stack: AsyncExitStack, journal: FileJournal, loader: Loader, engine: Engine) -> None:
         """Keep what /readyz says true."""
@@ -225,26 +229,9 @@ class _Server:
         checks = (("journal", of_journal), ("loader", of_loader), ("store", of_store))
         stack.push_async_callback(ended, self._parts.start(watch(self._readiness, checks), "the watch"))
 
-    def _use_cases(
-        self, store: ClickHouseStore, ingest: Ingest, loaded: LoadedReads, settled: SettledReads
-    ) -> TraceUseCases:
-        return TraceUseCases(
-            traces=Traces(reader=store, writer=store, ingest=ingest, loaded=loaded, clock_ns=time.time_ns),
-            statistics=TraceStatistics(store, time.time_ns, settled.catch_up),
-            watch=TraceWatch(store, self._feed),
-            export=TraceExport(store, loaded, time.time_ns),
-            evaluations=Evaluations(
-                reader=store,
-                store=store,
-                loaded=loaded,
-                clock_ns=time.time_ns,
-                new_id=lambda: uuid.uuid4().hex,
-            ),
-        )
-
-    async def _serve_grpc(self, stack: AsyncExitStack, ingest: Ingest, use: TraceUseCases) -> GrpcServer:
+    async def _serve_grpc(self, stack: AsyncExitStack, ingest: Ingest, services: Sequence[Service]) -> GrpcServer:
         telemetry: Sequence[Service] = [handler_service(h) for h in otlp_handlers(ingest)]
-        everything = [trace_service(TraceServicer(use)), *unbuilt_services(), *telemetry]
+        everything = [*services, *telemetry]
         servers = [GrpcServer(everything, [self._addresses["tracer.grpc_port"]])]
         if address := self._addresses.get("otlp.grpc_port"):
             servers.append(GrpcServer(telemetry, [address]))

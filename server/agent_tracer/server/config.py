@@ -171,11 +171,33 @@ class Qdrant(Section):
 
     url: HttpUrl = Field(description="Qdrant's address.", examples=["http://localhost:6333"], repr=False)
     collection: str = Field(default="trace-embeddings", description="Collection of the traces' embeddings.")
+    api_key: SecretStr | None = Field(default=None, description="The server's key. Shown masked.")
+
+
+class Embeddings(Section):
+    """A model that traces are embedded by, behind an OpenAI-compatible service."""
+
+    url: HttpUrl = Field(
+        description="Its address, before /v1/embeddings.", examples=["http://localhost:11434"], repr=False
+    )
+    model: str = Field(description="The model's name.", examples=["nomic-embed-text"])
+    dimensions: Annotated[int, Field(ge=1, le=8192)] = Field(description="Numbers of its vectors.", examples=[768])
+    api_key: SecretStr | None = Field(default=None, description="The service's key. Shown masked.")
+
+
+EvaluationWeight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Analytics(Section):
-    """Similarity of traces."""
+    """Scores, and similarity of traces."""
 
+    evaluation_weights: dict[str, EvaluationWeight] = Field(
+        default={}, description="How much evaluations of a name count in an agent's quality; 1 where absent."
+    )
+
+    embeddings: Embeddings | None = Field(
+        default=None, description="Embeddings by a model; by words and the shape of the span tree where absent."
+    )
     qdrant: Qdrant | None = Field(default=None, description="Vectors in a Qdrant server; embedded where absent.")
 
 

@@ -423,3 +423,174 @@ RECENT_RECORDS_MAX: Final = 65_536
 
 SETTLED_WAIT_SECONDS_MAX: Final = 0.5
 """How long an aggregate waits for the latest spans to be settled; under load it answers without the last seconds."""
+
+ANALYSIS_WAIT_SECONDS_MAX: Final = 10.0
+"""The same for scores, benchmarks and learning, which are asked right after tasks were sent, and decide things."""
+
+TASKS_SINGLE_MAX: Final = 5_000
+"""Tasks of an agent up to which analyses see each by itself; past it they see buckets, which lose nothing they need."""
+
+TASK_BUCKETS: Final = 240
+"""Buckets that a period is cut into for analyses: four for each of the sixty points of a trend."""
+
+TASK_SUMS_MAX: Final = 60_000
+"""Rows of sums that one analysis reads (about 30 MB): every single task, or buckets of some hundred task types."""
+
+EVALUATIONS_SCORED_MAX: Final = 200_000
+"""Judgements that one score reads; a mean of so many is exact to a thousandth."""
+
+AGENT_METRICS_MAX: Final = 50
+"""Metrics of an agent's own whose means one answer holds, by name."""
+
+AGENT_CHANGES_MAX: Final = 200
+"""Versions, models and prompts of one period that a change point is explained by; more change all the time."""
+
+BENCHMARK_AGENTS_MAX: Final = 100
+"""Agents of one benchmark: rank intervals compare every pair, half a second for so many."""
+
+BENCHMARK_TASK_TYPES_MAX: Final = 200
+"""Task types that one benchmark names."""
+
+BENCHMARK_TASKS_MAX: Final = 100_000
+"""Latest tasks of a type that a benchmark may ask for: a success rate is known to a third of a point from so many."""
+
+SCORED_AGENTS_MAX: Final = 1_000
+"""Agents whose last score is published as a metric, the latest scored; each is four series."""
+
+WORKFLOW_TRACES_MAX: Final = 200
+"""Traces of a workflow that are replayed, the latest: intervals over so many are tight, and it takes seconds."""
+
+WORKFLOW_SPANS_MAX: Final = 40_000
+"""Spans of all of them together: 100 MB while they are replayed, 700 MB if every text were as long as may be."""
+
+WORK_TEXT_BYTES_MAX: Final = 8192
+"""Of a call's input and output, in which is looked for what one call passed on to another. A longer one counts as not
+recorded: if it were cut, what was passed on further down would be missed, and a wrong change suggested."""
+
+CRITICAL_PATH_SPANS_MAX: Final = 100_000
+"""Spans of a trace whose critical path is looked for: a third of a second."""
+
+REPEATED_TASKS_MAX: Final = 200_000
+"""Tasks of an agent among which repeated ones are looked for; agents with more work on tasks that do not repeat."""
+
+PASS_K_MAX: Final = 16
+"""Tries of one task up to which pass^k is told; benchmarks try four to eight times."""
+
+SIMILAR_LIMIT_DEFAULT: Final = 10
+"""Similar traces that an answer holds where the caller says nothing: one screen."""
+
+SIMILAR_LIMIT_MAX: Final = 100
+"""Similar traces of one answer: further down they are not similar any more."""
+
+INDEXED_WAIT_SECONDS_MAX: Final = 3.0
+"""How long a call waits for the latest traces to be findable: twice what starting the index takes. While more traces
+come than can be indexed, it answers without the last ones."""
+
+SIMILAR_SPARE: Final = 20
+"""Traces that are looked up beyond the limit at first, since some are gone, or have another status by now."""
+
+SIMILAR_LOOKED_UP_MAX: Final = 1_000
+"""Traces that are looked up for one answer; where more of the nearest are gone, the index is about to be tidied."""
+
+SIMILAR_TRACES_MAX: Final = 100_000
+"""Traces that can be found as similar ones, the latest: 250 MB of disk, and 30 ms to compare with every one."""
+
+SIMILAR_TRACES_SLACK: Final = 25_000
+"""Traces beyond those before the oldest go: removing them costs a second, so it is not done for each."""
+
+OUTLINE_SPANS_MAX: Final = 1_000
+"""Of a trace's spans, the first, that similarity looks at: a loop's later turns look like its first."""
+
+OUTLINE_TEXT_MAX: Final = 1_500
+"""Characters of a trace's texts that similarity looks at, errors first: more takes milliseconds and tells no more."""
+
+OUTLINE_INPUT_BYTES_MAX: Final = 400
+"""Of one span's input or error message: what is asked for is said first, and every span is to have its say."""
+
+OUTLINE_READ_SPANS_MAX: Final = 20_000
+"""Spans of many traces that are read for similarity at once: 20 MB, a tenth of a second."""
+
+INDEX_BATCH_TRACES: Final = 512
+"""Traces made findable in one go: the queries' fixed cost, 60 ms, is a tenth of a millisecond for each."""
+
+INDEX_INTERVAL_SECONDS_MIN: Final = 10.0
+"""Pause before new traces are made findable, so that most of them are whole by then, and a trickle costs a hundredth of
+a core. Who asks for similar traces does not wait for it."""
+
+INDEX_COST_FACTOR: Final = 9
+"""A pause is so many times as long as the work before it, which so takes at most a tenth of a core."""
+
+INDEX_RETRY_SECONDS: Final = 10.0
+"""How often a store, an embedder or a vector index that is down is asked again by the work in the background."""
+
+INDEX_SAVE_SECONDS: Final = 60.0
+"""How often is remembered what is findable: a crash repeats as much, and making it durable takes half a second."""
+
+INDEX_UPKEEP_SECONDS: Final = 3600.0
+"""How often what is past its retention leaves the vector index; answers never show it."""
+
+INDEX_RANGES_MAX: Final = 64
+"""Gaps of receipt time that wait to be indexed; past it the oldest two are taken as one, and some of it done again."""
+
+INDEX_FORGOTTEN_MAX: Final = 10_000
+"""Deleted traces that wait for a vector index which is down; answers never show them."""
+
+EMBEDDED_AT_ONCE: Final = 16
+"""Traces embedded between two turns of other threads: some milliseconds."""
+
+IDF_TEXTS_MIN: Final = 500
+"""Traces after which words are weighted by how rare they are; of fewer that says little."""
+
+IDF_GROWTH: Final = 10
+"""The weights are made anew when there are so many times as many traces: three times in all, each re-embeds them."""
+
+IDF_TEXTS_MAX: Final = 5_000
+"""Texts, the latest, that the weights are made of: how rare a word is does not change much with more."""
+
+VECTORS_START_SECONDS_MAX: Final = 20.0
+"""Until the process of the embedded vector index answers: it loads 100,000 vectors in a third of a second."""
+
+VECTORS_CALL_SECONDS_MAX: Final = 120.0
+"""After which the process of the embedded vector index is taken for stuck; its tidying takes up to ten seconds."""
+
+VECTORS_ANSWER_SECONDS_MAX: Final = 10.0
+"""How long a call waits for the vector index, which may be tidying, before it is told that the index is down."""
+
+VECTORS_IDLE_SECONDS: Final = 120.0
+"""After which the process of the embedded vector index ends, to free its memory; the next call starts it again."""
+
+VECTORS_FRAME_BYTES_MAX: Final = 256 * 1024 * 1024
+"""One message between the server and that process: a batch is 2 MB, so that more is no message."""
+
+EMBEDDING_TEXTS_MAX: Final = 64
+"""Traces of one request to an embedding service; providers take from 96 on."""
+
+EMBEDDING_CHARACTERS_MAX: Final = 8_000
+"""Of a trace's text sent to an embedding service: within the 8,191 tokens that models take, whatever the language."""
+
+EMBEDDING_SECONDS_MAX: Final = 30.0
+"""For an embedding service to answer one request; a local model takes some seconds for 64 texts."""
+
+EMBEDDING_ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
+"""An embedding service's answer: 64 vectors of 4,096 numbers in JSON are 6 MB."""
+
+RCA_COMPONENTS_MAX: Final = 2_000
+"""Components of one root cause analysis: large meshes have a thousand services, and features are made for each."""
+
+RCA_SERIES_MAX: Final = 50_000
+"""Metrics, log templates and edges of one analysis, within a second of arithmetic."""
+
+RCA_BUCKETS_MAX: Final = 4_000
+"""Buckets of one analysis: a minute each, two days and more."""
+
+RCA_CHANGES_MAX: Final = 500
+"""Deploys, commits, flags and settings of one analysis: a busy day's; the diff of each is read."""
+
+RCA_DIFF_CHARACTERS_MAX: Final = 64 * 1024
+"""Read of one change's diff: what is longer is generated, or a move."""
+
+RCA_CANDIDATES_MAX: Final = 10
+"""Candidates of an answer: nobody reads on after the tenth."""
+
+RCA_EVIDENCE_MAX: Final = 30
+"""Pieces of evidence of an answer, the strongest."""

@@ -1,14 +1,12 @@
 """Between the protos and the domain. No rules here but those of the encodings themselves."""
 
 from collections.abc import Sequence
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
+from agent_tracer.server.api.fields import int32, time_from, time_to
 from agent_tracer.server.api.structs import attributes_from, struct_to
-from agent_tracer.server.domain.checks import NS, NS_PER_MS
+from agent_tracer.server.domain.checks import NS_PER_MS
 from agent_tracer.server.domain.conditions import AggregateConditions, TimeWindow, TraceConditions
-from agent_tracer.server.domain.errors import invalid
 from agent_tracer.server.domain.evaluations import EvaluationDraft
 from agent_tracer.server.domain.ids import AgentId, TraceId
 from agent_tracer.server.domain.paging import Page, PageRequest
@@ -29,9 +27,6 @@ from agent_tracer.v1 import trace_pb2 as pb
 
 _Windowed: TypeAlias = pb.ListTracesRequest | pb.AggregateTracesRequest | pb.ExportTracesRequest
 
-_INT32_MAX: Final = 2**31 - 1
-_NANOS: Final = range(NS)
-
 
 def record_from(request: pb.CreateTraceRequest) -> TraceRecord:
     """Raises InvalidFieldsError on a malformed start_time."""
@@ -42,7 +37,7 @@ def record_from(request: pb.CreateTraceRequest) -> TraceRecord:
         duration_ms=request.duration,
         status=request.status,
         metadata=attributes_from(request.metadata),
-        start_ns=_time_from("start_time", request, request.start_time),
+        start_ns=time_from("start_time", request),
         workflow_id=request.workflow_id,
         session_id=request.session_id,
         task_type=request.task_type,
@@ -116,14 +111,14 @@ def trace_to(trace: Trace) -> pb.Trace:
         duration=(trace.end_ns - trace.start_ns) / NS_PER_MS,
         status=trace.status,
         metadata=struct_to(trace.metadata),
-        start_time=_time_to(trace.start_ns),
-        end_time=_time_to(trace.end_ns),
+        start_time=time_to(trace.start_ns),
+        end_time=time_to(trace.end_ns),
         otel_trace_id=trace.otel_trace_id.hex(),
         workflow_id=trace.workflow_id,
         session_id=trace.session_id,
         task_type=trace.task_type,
-        span_count=_int32(trace.span_count),
-        error_count=_int32(trace.error_count),
+        span_count=int32(trace.span_count),
+        error_count=int32(trace.error_count),
         agents=trace.agents,
         services=trace.services,
         usage=_usage_to(trace.usage),
@@ -140,7 +135,7 @@ def span_to(span: Span) -> pb.Span:
         parent_span_id=span.parent_id.hex() if span.parent_id else "",
         name=span.name,
         kind=span.kind,
-        start_time=_time_to(span.start_ns),
+        start_time=time_to(span.start_ns),
         duration=span.duration_ns / NS_PER_MS,
         status=span.status,
         status_message=span.status_message,
@@ -154,7 +149,7 @@ def span_to(span: Span) -> pb.Span:
         attributes=struct_to(span.attributes),
         events=map(_event_to, span.events),
         links=map(_link_to, span.links),
-        depth=_int32(span.depth),
+        depth=int32(span.depth),
         input=span.input,
         output=span.output,
     )
@@ -171,7 +166,7 @@ def evaluation_to(evaluation: Evaluation) -> pb.Evaluation:
         label=evaluation.label,
         explanation=evaluation.explanation,
         annotator=evaluation.annotator,
-        create_time=_time_to(evaluation.create_time_ns),
+        create_time=time_to(evaluation.create_time_ns),
     )
 
 
@@ -198,30 +193,14 @@ def aggregate_to(rows: Sequence[AggregateRow]) -> pb.AggregateTracesResponse:
 def _window_from(request: _Windowed) -> TimeWindow:
     return TimeWindow(
         period=request.period,
-        start_ns=_time_from("start_time", request, request.start_time),
-        end_ns=_time_from("end_time", request, request.end_time),
+        start_ns=time_from("start_time", request),
+        end_ns=time_from("end_time", request),
     )
-
-
-def _time_from(
-    field: str,
-    request: pb.CreateTraceRequest | _Windowed,
-    time: Timestamp,
-) -> int | None:
-    if not request.HasField(field):  # type: ignore[arg-type]
-        return None
-    if time.nanos not in _NANOS:
-        raise invalid(field, "must have nanos from 0 to 999,999,999")
-    return time.seconds * NS + time.nanos
-
-
-def _time_to(time_ns: int) -> Timestamp:
-    return Timestamp(seconds=time_ns // NS, nanos=time_ns % NS)
 
 
 def _event_to(event: SpanEvent) -> pb.SpanEvent:
     attributes = struct_to(event.attributes)
-    return pb.SpanEvent(name=event.name, time=_time_to(event.time_ns), attributes=attributes)
+    return pb.SpanEvent(name=event.name, time=time_to(event.time_ns), attributes=attributes)
 
 
 def _link_to(link: SpanLink) -> pb.SpanLink:
@@ -231,12 +210,12 @@ def _link_to(link: SpanLink) -> pb.SpanLink:
 
 def _usage_to(usage: TokenUsage) -> pb.TokenUsage:
     return pb.TokenUsage(
-        input_tokens=_int32(usage.input),
-        output_tokens=_int32(usage.output),
-        total_tokens=_int32(usage.total),
-        cache_read_tokens=_int32(usage.cache_read),
-        cache_creation_tokens=_int32(usage.cache_creation),
-        reasoning_tokens=_int32(usage.reasoning),
+        input_tokens=int32(usage.input),
+        output_tokens=int32(usage.output),
+        total_tokens=int32(usage.total),
+        cache_read_tokens=int32(usage.cache_read),
+        cache_creation_tokens=int32(usage.cache_creation),
+        reasoning_tokens=int32(usage.reasoning),
     )
 
 
@@ -257,9 +236,9 @@ def _agent_to(agent: Agent) -> pb.Agent:
         name=agent.name,
         agent_type=agent.agent_type,
         version=agent.version,
-        trace_count=_int32(agent.trace_count),
-        error_count=_int32(agent.error_count),
-        last_seen_time=_time_to(agent.last_seen_ns),
+        trace_count=int32(agent.trace_count),
+        error_count=int32(agent.error_count),
+        last_seen_time=time_to(agent.last_seen_ns),
         cost=agent.cost,
     )
 
@@ -267,7 +246,7 @@ def _agent_to(agent: Agent) -> pb.Agent:
 def _row_to(row: AggregateRow) -> pb.AggregateRow:
     return pb.AggregateRow(
         group=row.group,
-        bucket_start=_time_to(row.bucket_start_ns),
+        bucket_start=time_to(row.bucket_start_ns),
         count=row.count,
         error_count=row.error_count,
         duration_p50=row.duration_p50_ms,
@@ -277,8 +256,3 @@ def _row_to(row: AggregateRow) -> pb.AggregateRow:
         cost=row.cost,
         unpriced_count=row.unpriced_count,
     )
-
-
-def _int32(number: int) -> int:
-    """The field's type; a count beyond it is shown as the most it holds."""
-    return min(number, _INT32_MAX)

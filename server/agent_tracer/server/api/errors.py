@@ -15,18 +15,23 @@ from grpc.aio import ServicerContext
 from grpc_status import rpc_status
 
 from agent_tracer.server.domain.errors import (
+    AgentNotFoundError,
+    BenchmarkNotFoundError,
     InvalidFieldsError,
     NotBuiltError,
+    NothingToScoreError,
     OverloadedError,
     RefusedError,
     SpanNotFoundError,
     StoppingError,
     TooLargeError,
     TraceNotFoundError,
+    WorkflowNotFoundError,
 )
 from agent_tracer.server.limits import RETRY_SECONDS_BACKEND_DOWN
 from agent_tracer.server.ports.journal import JournalClosedError, JournalFullError
-from agent_tracer.server.ports.store import QueryTimeoutError, StoreBusyError, StoreDownError
+from agent_tracer.server.ports.store import QueryTimeoutError, StoreBusyError, StoreDownError, TooMuchDataError
+from agent_tracer.server.ports.vectors import EmbedderDownError, VectorsDownError
 from agent_tracer.v1 import error_reason_pb2 as reasons
 
 ERROR_DOMAIN: Final = "agent-tracer"
@@ -53,6 +58,7 @@ _STOPPING: Final = "the server is stopping and nothing of the request was kept; 
 _DOWN: Final = "the store does not answer just now; try again later"
 _BUSY: Final = "too many queries wait already; try again later"
 _SLOW: Final = "the deadline, or the server's limit for one query, passed; ask for less, such as a shorter period"
+_TOO_MUCH: Final = "the answer needs more memory than one query may use; ask for less, such as a shorter period"
 _CANCELLED: Final = "the call was cancelled"
 _FAULT: Final = "the server failed; its log explains error"
 
@@ -60,6 +66,10 @@ _ANSWERS: Final[dict[type[BaseException], _Answer]] = {
     InvalidFieldsError: _Answer(code_pb2.INVALID_ARGUMENT, reasons.ERROR_REASON_INVALID_FIELD),
     TraceNotFoundError: _Answer(code_pb2.NOT_FOUND, reasons.ERROR_REASON_TRACE_NOT_FOUND),
     SpanNotFoundError: _Answer(code_pb2.NOT_FOUND, reasons.ERROR_REASON_SPAN_NOT_FOUND),
+    AgentNotFoundError: _Answer(code_pb2.NOT_FOUND, reasons.ERROR_REASON_AGENT_NOT_FOUND),
+    WorkflowNotFoundError: _Answer(code_pb2.NOT_FOUND, reasons.ERROR_REASON_WORKFLOW_NOT_FOUND),
+    BenchmarkNotFoundError: _Answer(code_pb2.NOT_FOUND, reasons.ERROR_REASON_BENCHMARK_NOT_FOUND),
+    NothingToScoreError: _Answer(code_pb2.FAILED_PRECONDITION, reasons.ERROR_REASON_NO_DATA),
     OverloadedError: _Answer(code_pb2.RESOURCE_EXHAUSTED, reasons.ERROR_REASON_OVERLOADED),
     TooLargeError: _Answer(code_pb2.RESOURCE_EXHAUSTED, reasons.ERROR_REASON_TOO_LARGE),
     NotBuiltError: _Answer(code_pb2.UNIMPLEMENTED, reasons.ERROR_REASON_NOT_BUILT),
@@ -69,9 +79,16 @@ _ANSWERS: Final[dict[type[BaseException], _Answer]] = {
         code_pb2.UNAVAILABLE, reasons.ERROR_REASON_BACKEND_DOWN, _STOPPING, RETRY_SECONDS_BACKEND_DOWN
     ),
     StoreDownError: _Answer(code_pb2.UNAVAILABLE, reasons.ERROR_REASON_BACKEND_DOWN, _DOWN, RETRY_SECONDS_BACKEND_DOWN),
+    VectorsDownError: _Answer(
+        code_pb2.UNAVAILABLE, reasons.ERROR_REASON_BACKEND_DOWN, None, RETRY_SECONDS_BACKEND_DOWN
+    ),
+    EmbedderDownError: _Answer(
+        code_pb2.UNAVAILABLE, reasons.ERROR_REASON_BACKEND_DOWN, None, RETRY_SECONDS_BACKEND_DOWN
+    ),
     StoreBusyError: _Answer(
         code_pb2.RESOURCE_EXHAUSTED, reasons.ERROR_REASON_OVERLOADED, _BUSY, RETRY_SECONDS_BACKEND_DOWN
     ),
+    TooMuchDataError: _Answer(code_pb2.RESOURCE_EXHAUSTED, reasons.ERROR_REASON_TOO_LARGE, _TOO_MUCH),
     QueryTimeoutError: _Answer(code_pb2.DEADLINE_EXCEEDED, reasons.ERROR_REASON_DEADLINE_PASSED, _SLOW),
     TimeoutError: _Answer(code_pb2.DEADLINE_EXCEEDED, reasons.ERROR_REASON_DEADLINE_PASSED, _SLOW),
     asyncio.CancelledError: _Answer(code_pb2.CANCELLED, reasons.ERROR_REASON_CALL_CANCELLED, _CANCELLED),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import grpc
@@ -10,11 +11,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from agent_tracer.server import limits
+from agent_tracer.server.api.ace_service import AceServicer
+from agent_tracer.server.api.atlas_service import AtlasServicer
 from agent_tracer.server.api.interceptors import CallHook, CallInterceptor
 from agent_tracer.server.api.listening import CannotListenError, ListenAddress, check_free
 from agent_tracer.server.api.trace_service import TraceServicer
 from agent_tracer.server.api.unbuilt import unbuilt_handlers
-from agent_tracer.v1 import trace_pb2, trace_pb2_grpc
+from agent_tracer.v1 import ace_pb2, ace_pb2_grpc, atlas_pb2, atlas_pb2_grpc, trace_pb2, trace_pb2_grpc
 
 _MS: Final = 1000
 
@@ -51,11 +54,26 @@ class Service:
 
 def trace_service(servicer: TraceServicer) -> Service:
     """TraceService, ready to register."""
+    return Service(
+        trace_pb2.DESCRIPTOR.services_by_name["TraceService"].full_name,
+        partial(trace_pb2_grpc.add_TraceServiceServicer_to_server, servicer),
+    )
 
-    def add(server: grpc.aio.Server) -> None:
-        trace_pb2_grpc.add_TraceServiceServicer_to_server(servicer, server)
 
-    return Service(trace_pb2.DESCRIPTOR.services_by_name["TraceService"].full_name, add)
+def ace_service(servicer: AceServicer) -> Service:
+    """AceService, ready to register."""
+    return Service(
+        ace_pb2.DESCRIPTOR.services_by_name["AceService"].full_name,
+        partial(ace_pb2_grpc.add_AceServiceServicer_to_server, servicer),
+    )
+
+
+def atlas_service(servicer: AtlasServicer) -> Service:
+    """AtlasService, ready to register."""
+    return Service(
+        atlas_pb2.DESCRIPTOR.services_by_name["AtlasService"].full_name,
+        partial(atlas_pb2_grpc.add_AtlasServiceServicer_to_server, servicer),
+    )
 
 
 def handler_service(handler: grpc.GenericRpcHandler, *, answers: bool = True) -> Service:

@@ -7,13 +7,9 @@ import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 from agent_tracer.server.domain.errors import NotBuiltError
-from agent_tracer.v1 import ace_pb2, atlas_pb2, correlation_pb2
+from agent_tracer.v1 import correlation_pb2
 
-_SERVICES: Final[tuple[ServiceDescriptor, ...]] = (
-    ace_pb2.DESCRIPTOR.services_by_name["AceService"],
-    atlas_pb2.DESCRIPTOR.services_by_name["AtlasService"],
-    correlation_pb2.DESCRIPTOR.services_by_name["CorrelationService"],
-)
+_SERVICES: Final[tuple[ServiceDescriptor, ...]] = (correlation_pb2.DESCRIPTOR.services_by_name["CorrelationService"],)
 
 
 def unbuilt_handlers() -> Sequence[grpc.GenericRpcHandler]:

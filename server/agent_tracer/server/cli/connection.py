@@ -15,6 +15,8 @@ from agent_tracer.server.limits import CLI_CALL_SECONDS, CLI_RECEIVE_BYTES_MAX
 if TYPE_CHECKING:
     import grpc
 
+    from agent_tracer.v1.ace_pb2_grpc import AceServiceStub
+    from agent_tracer.v1.atlas_pb2_grpc import AtlasServiceStub
     from agent_tracer.v1.trace_pb2_grpc import TraceServiceStub
 
 DEFAULT_ENDPOINT: Final = "127.0.0.1:50051"
@@ -75,6 +77,24 @@ def trace_service(endpoint: str | None) -> "Iterator[TraceServiceStub]":
         from agent_tracer.v1.trace_pb2_grpc import TraceServiceStub
 
         yield TraceServiceStub(channel)
+
+
+@contextmanager
+def ace_service(endpoint: str | None) -> "Iterator[AceServiceStub]":
+    """AceService at the endpoint; errors as in `open_channel`."""
+    with open_channel(endpoint) as channel:
+        from agent_tracer.v1.ace_pb2_grpc import AceServiceStub
+
+        yield AceServiceStub(channel)
+
+
+@contextmanager
+def atlas_service(endpoint: str | None) -> "Iterator[AtlasServiceStub]":
+    """AtlasService at the endpoint; errors as in `open_channel`."""
+    with open_channel(endpoint) as channel:
+        from agent_tracer.v1.atlas_pb2_grpc import AtlasServiceStub
+
+        yield AtlasServiceStub(channel)
 
 
 def told(error: "grpc.RpcError", address: str) -> RefusedByServerError | ServerNotReachedError:

@@ -6,6 +6,14 @@ from typing import Final
 from rich.console import Console
 
 STATUS_STYLES: Final = {"success": "green", "error": "bold red", "timeout": "bold yellow", "running": "cyan"}
+VERDICT_STYLES: Final = {
+    "better": "bold green",
+    "improving": "bold green",
+    "worse": "bold red",
+    "regressing": "bold red",
+    "mixed": "bold yellow",
+    "insufficient_data": "yellow",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +31,14 @@ class Glyphs:
     arrow: str
     kinds: dict[str, str]
     status: dict[str, str]
+    levels: str
+    """Of a sparkline, the lowest first."""
+    point: str
+    reach: str
+    ends: str
+    """Left and right, of an interval."""
+    zero: str
+    verdicts: dict[str, str]
 
 
 UNICODE: Final = Glyphs(
@@ -45,6 +61,24 @@ UNICODE: Final = Glyphs(
         "task": "□",
     },
     status={"success": "✓", "error": "✗", "timeout": "✗", "running": "…"},
+    levels="▁▂▃▄▅▆▇█",
+    point="●",
+    reach="─",
+    ends="├┤",
+    zero="┊",
+    verdicts={
+        "better": "▲",
+        "improving": "▲",
+        "worse": "▼",
+        "regressing": "▼",
+        "mixed": "◆",
+        "no_difference": "=",
+        "stable": "=",
+        "insufficient_data": "?",
+        "up": "↗",
+        "down": "↘",
+        "none": "→",
+    },
 )
 ASCII: Final = Glyphs(
     branch="|- ",
@@ -66,6 +100,24 @@ ASCII: Final = Glyphs(
         "task": "-",
     },
     status={"success": "+", "error": "x", "timeout": "x", "running": "."},
+    levels="_.-~=+*#",
+    point="o",
+    reach="-",
+    ends="[]",
+    zero="|",
+    verdicts={
+        "better": "+",
+        "improving": "+",
+        "worse": "x",
+        "regressing": "x",
+        "mixed": "*",
+        "no_difference": "=",
+        "stable": "=",
+        "insufficient_data": "?",
+        "up": "/",
+        "down": "\\",
+        "none": "-",
+    },
 )
 KIND_STYLES: Final = {
     "agent": "bold magenta",

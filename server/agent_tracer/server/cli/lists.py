@@ -8,8 +8,8 @@ from google.protobuf import json_format
 from rich.console import Console
 from rich.text import Text
 
-from agent_tracer.server.cli import text
-from agent_tracer.server.cli.glyphs import STATUS_STYLES, Glyphs, glyphs
+from agent_tracer.server.cli import charts, text
+from agent_tracer.server.cli.glyphs import Glyphs, glyphs
 from agent_tracer.server.cli.render import print_tree
 from agent_tracer.server.cli.tables import Column, print_table
 from agent_tracer.server.cli.tree import Node
@@ -27,11 +27,6 @@ _TAIL_DURATION_COLUMNS: Final = 9
 
 def _when(timestamp: "Timestamp") -> datetime | None:
     return text.moment(timestamp.seconds, timestamp.nanos)
-
-
-def _status(status: str, marks: Glyphs) -> Text:
-    mark = marks.status.get(status, marks.idle)
-    return Text(f"{mark} {text.plain(status) or text.NOTHING}", style=STATUS_STYLES.get(status, ""))
 
 
 def _spent(trace: "trace_pb2.Trace | trace_pb2.Agent") -> str:
@@ -52,7 +47,7 @@ def print_traces(console: Console, traces: "Sequence[trace_pb2.Trace]") -> None:
         [
             Column("STARTED", [Text(one) for one in shown], need=1),
             Column("TRACE", [Text(text.plain(t.trace_id), style="bold") for t in traces]),
-            Column("STATUS", [_status(t.status, marks) for t in traces]),
+            Column("STATUS", [charts.status(marks, t.status) for t in traces]),
             Column("OPERATION", [Text(text.plain(t.operation)) for t in traces], cut=True, need=2),
             Column("AGENT", [Text(text.plain(t.agent_id), style="magenta") for t in traces], cut=True, need=4),
             Column("DURATION", [Text(text.duration(t.duration)) for t in traces], right=True, need=3),
@@ -73,7 +68,7 @@ def _tokens(usage: "trace_pb2.TokenUsage | trace_pb2.TokenTotals", marks: Glyphs
 def print_trace_line(console: Console, trace: "trace_pb2.Trace") -> None:
     """One line of a live tail: its columns do not know of later traces."""
     line = Text(f"{text.local_time(_when(trace.end_time)):<{_TAIL_TIME_COLUMNS}}  ", style="dim")
-    status = _status(trace.status, glyphs(console))
+    status = charts.status(glyphs(console), trace.status)
     status.pad_right(max(0, _TAIL_STATUS_COLUMNS - status.cell_len))
     line.append_text(status)
     line.append(f"  {text.duration(trace.duration):>{_TAIL_DURATION_COLUMNS}}")
@@ -110,7 +105,7 @@ def print_trace(console: Console, trace: "trace_pb2.Trace", spans: Sequence[Node
 def _print_facts(console: Console, trace: "trace_pb2.Trace") -> None:
     marks = glyphs(console)
     title = Text(text.plain(trace.operation) or "trace", style="bold")
-    title.append("  ").append_text(_status(trace.status, marks)).append(f"  {text.duration(trace.duration)}")
+    title.append("  ").append_text(charts.status(marks, trace.status)).append(f"  {text.duration(trace.duration)}")
     console.print(title, soft_wrap=True)
     for label, fact in _facts(trace).items():
         if fact:

@@ -1,11 +1,17 @@
 """Options that several commands share, and what they become in a request."""
 
-from typing import Annotated, TypeAlias
+# Imports wait until a command needs them: `--help` must be quick.
+# ruff: noqa: PLC0415
+
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 from agent_tracer.server.cli.connection import DEFAULT_ENDPOINT, ENDPOINT_VARIABLE
 from agent_tracer.server.cli.errors import WrongUsageError
+
+if TYPE_CHECKING:
+    from google.protobuf.timestamp_pb2 import Timestamp
 
 Endpoint: TypeAlias = Annotated[
     str | None,
@@ -24,6 +30,18 @@ Status: TypeAlias = Annotated[
 ]
 Period: TypeAlias = Annotated[
     str, typer.Option("--period", help="Back from now: 15m, 24h, 30d, 4w.", show_default=False)
+]
+EndTime: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--end-time",
+        metavar="TIME",
+        help="End of the period (RFC 3339), such as 2026-05-01T12:00:00Z.",
+        show_default="now",
+    ),
+]
+PageToken: TypeAlias = Annotated[
+    str, typer.Option("--page-token", help="Go on where a list ended.", show_default=False)
 ]
 TraceIdOption: TypeAlias = Annotated[
     str | None, typer.Option("--trace-id", help="As it was sent, or 32 hex digits.", show_default=False)
@@ -50,3 +68,27 @@ def check_attributes(attributes: list[str]) -> list[str]:
             message = f"--attribute {attribute!r} is not key=value"
             raise WrongUsageError(message, ["such as --attribute http.route=/checkout"])
     return attributes
+
+
+def end_time(text: str) -> "Timestamp | None":
+    """The time of `--end-time`, None where it is not given. Raises WrongUsageError."""
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+    if not text:
+        return None
+    moment = Timestamp()
+    try:
+        moment.FromJsonString(text)
+    except ValueError:
+        message = f"--end-time {text!r} is no RFC 3339 time"
+        raise WrongUsageError(message, ["such as --end-time 2026-05-01T12:00:00Z"]) from None
+    return moment
+
+
+def listed(option: str, values: list[str]) -> list[str]:
+    """The parts of a list with commas, of an option that may be repeated. Raises WrongUsageError for an empty part."""
+    parts = [part.strip() for value in values for part in value.split(",")]
+    if not all(parts):
+        message = f"{option} has an empty part"
+        raise WrongUsageError(message, [f"write them with commas between: {option} one,two"])
+    return parts

@@ -8,7 +8,7 @@ from typing import Any, Final
 import typer
 from typer.core import TyperGroup
 
-from agent_tracer.server.cli import config_command, demo, doctor, traces, transfer
+from agent_tracer.server.cli import ace, atlas, config_command, demo, doctor, traces, transfer
 from agent_tracer.server.cli.console import show, tolerate_encodings
 from agent_tracer.server.cli.errors import CommandError
 from agent_tracer.server.cli.lazy import add_lazy_command
@@ -23,6 +23,7 @@ _SHARED: Final[dict[str, Any]] = {
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
 _START_MODULE: Final = "agent_tracer.server.cli.start"
+_EXIT_CODES: Final = "Exit codes: 0 done, 1 refused, 2 wrong usage, 3 the server was not reached."
 
 
 class _Root(TyperGroup):
@@ -70,14 +71,14 @@ def build() -> typer.Typer:
     app.add_typer(_traces())
     app.add_typer(_agents())
     app.add_typer(_config())
-    app.add_typer(_listener("ace", "Scores and benchmarks of agents."))
-    app.add_typer(_listener("atlas", "Learning and workflow analytics."))
+    app.add_typer(_ace())
+    app.add_typer(_atlas())
     return app
 
 
 def build_ace() -> typer.Typer:
     """The commands of `ace`."""
-    app = _listener("ace", "Scores and benchmarks of agents.")
+    app = _ace()
     app.info.cls = _Root
     return app
 
@@ -108,8 +109,27 @@ def _config() -> typer.Typer:
     return group
 
 
-def _listener(name: str, summary: str) -> typer.Typer:
-    group = _group(name, summary)
+def _ace() -> typer.Typer:
+    group = _listener("ace", "Scores and benchmarks of agents, comparisons of their versions.", "4 and 5: see compare.")
+    group.command("score")(ace.score)
+    group.command("scores")(ace.list_scores)
+    group.command("benchmark")(ace.benchmark)
+    group.command("benchmarks")(ace.list_benchmarks)
+    group.command("compare")(ace.compare)
+    return group
+
+
+def _atlas() -> typer.Typer:
+    group = _listener("atlas", "Learning and workflow analytics.")
+    group.command("analyze")(atlas.analyze)
+    group.command("optimize")(atlas.optimize)
+    group.command("critical-path")(atlas.critical_path)
+    group.command("similar")(atlas.similar)
+    return group
+
+
+def _listener(name: str, summary: str, codes: str = "") -> typer.Typer:
+    group = _group(name, f"{summary}\n\n{_EXIT_CODES} {codes}".rstrip())
     group.callback()(_no_op)
     add_lazy_command(
         group, "start", f"{_START_MODULE}:{name}_start", f"Start the server with the {name.upper()} listener."

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from agent_tracer.server.domain.checks import NS, check_choice, check_length, check_number
+from agent_tracer.server.domain.checks import NS, check_choice, check_length, check_number, check_time
 from agent_tracer.server.domain.errors import Violations
 from agent_tracer.server.domain.periods import PeriodError, period_seconds
 from agent_tracer.server.domain.telemetry import TimeRange, TraceFilter, TraceStatus
@@ -115,6 +115,15 @@ def period_range(period: str, now_ns: int) -> TimeRange:
     time_range = _time_range(found, TimeWindow(period), now_ns)
     found.raise_any()
     return time_range or everything_until(now_ns)
+
+
+def analysis_range(found: Violations, period: str, default: str, end_ns: int | None, now_ns: int) -> TimeRange:
+    """The period back from `end_ns`, or from now where it is None; `default` where the period is empty."""
+    seconds = _period(found, "period", period) or period_seconds(default)
+    if end_ns is None:
+        return _clamped(now_ns - seconds * NS, _latest(now_ns))
+    check_time(found, "end_time", end_ns, now_ns)
+    return _clamped(end_ns - seconds * NS, end_ns)
 
 
 def aggregate_range(found: Violations, window: TimeWindow, now_ns: int) -> TimeRange:

@@ -57,6 +57,24 @@ class SpanNotFoundError(NotFoundError):
     kind = "span"
 
 
+class AgentNotFoundError(NotFoundError):
+    """No task of the agent is stored."""
+
+    kind = "agent"
+
+
+class WorkflowNotFoundError(NotFoundError):
+    """No trace of the workflow is stored."""
+
+    kind = "workflow"
+
+
+class BenchmarkNotFoundError(NotFoundError):
+    """No benchmark of that id is kept."""
+
+    kind = "benchmark"
+
+
 class OverloadedError(RefusedError):
     """The server takes no more just now; nothing of the request was kept."""
 
@@ -74,6 +92,10 @@ class StoppingError(RefusedError):
 
     def __init__(self) -> None:
         super().__init__("the server is stopping; call again")
+
+
+class NothingToScoreError(RefusedError):
+    """The period holds nothing that a score, a rank or a comparison could stand on."""
 
 
 class NotBuiltError(RefusedError):

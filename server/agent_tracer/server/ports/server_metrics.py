@@ -1,5 +1,6 @@
 """What the server counts about itself while it takes telemetry in."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from agent_tracer.server.domain.signals import Signal
@@ -45,4 +46,12 @@ class LoadMetrics(Protocol):
 
     def committed(self, seconds: float) -> None:
         """A commit is done, of whatever signals, and took so long."""
+        ...
+
+
+class ScoreMetrics(Protocol):
+    """Scores, published for dashboards and alerts."""
+
+    def scored(self, agent_id: str, scores: Mapping[str, float]) -> None:
+        """An agent's latest scores, 0 to 1, by dimension ("overall" among them). Kept for SCORED_AGENTS_MAX agents."""
         ...

@@ -1,26 +1,35 @@
-"""Reads of what the settler makes, as fresh as waiting a moment can make them."""
+"""Reads of what is made out of commits, as fresh as waiting a moment can make them."""
 
 import asyncio
 from contextlib import suppress
+from typing import Protocol
 
 from agent_tracer.server.limits import SETTLED_WAIT_SECONDS_MAX
 from agent_tracer.server.ports.store import StoreDownError
 from agent_tracer.server.services.loaded_reads import LoadedReads
-from agent_tracer.server.services.settler import Settler
+
+
+class Settles(Protocol):
+    """Makes something out of what the loader commits."""
+
+    async def settled(self) -> None:
+        """Return once everything that is loaded now is made use of. Raises StoreDownError."""
+        ...
 
 
 class SettledReads:
     """On a quiet server whatever was acknowledged before the call is counted; on a busy one the last seconds miss."""
 
-    def __init__(self, loaded: LoadedReads, settler: Settler) -> None:
+    def __init__(self, loaded: LoadedReads, settler: Settles, wait_seconds: float = SETTLED_WAIT_SECONDS_MAX) -> None:
         self._loaded = loaded
         self._settler = settler
+        self._wait_seconds = wait_seconds
         self._running: asyncio.Task[None] | None = None
         self._next: asyncio.Task[None] | None = None
 
     async def catch_up(self) -> None:
-        """Return once everything durable is settled, or after SETTLED_WAIT_SECONDS_MAX."""
-        await asyncio.wait((self._begun_from_now_on(),), timeout=SETTLED_WAIT_SECONDS_MAX)
+        """Return once everything durable is settled, or after the wait."""
+        await asyncio.wait((self._begun_from_now_on(),), timeout=self._wait_seconds)
 
     def _begun_from_now_on(self) -> asyncio.Task[None]:
         """A run that callers share. One that is under way may have begun before this caller's writes."""

@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from agent_tracer.server.domain.checks import check_id
@@ -40,7 +40,7 @@ _SPAN_POSITION: Final = struct.Struct(">I8s")
 class Traces:
     """Raises InvalidFieldsError, TraceNotFoundError, and what the ports raise."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its collaborators, by name
         self,
         *,
         reader: TraceReader,
@@ -48,12 +48,15 @@ class Traces:
         ingest: Ingest,
         loaded: LoadedReads,
         clock_ns: Callable[[], int],
+        forget: Callable[[TenantId, OtelTraceId], Awaitable[None]],
     ) -> None:
+        """`forget` is told of traces that were deleted."""
         self._reader = reader
         self._writer = writer
         self._ingest = ingest
         self._loaded = loaded
         self._clock_ns = clock_ns
+        self._forget = forget
         self._records = RecentRecords(RECENT_RECORDS_MAX)
 
     async def create(self, tenant: TenantId, record: TraceRecord) -> Trace:
@@ -132,6 +135,7 @@ class Traces:
         await self._loaded.catch_up()
         if not await self._writer.delete_trace(tenant, key):
             raise TraceNotFoundError(trace_id)
+        await self._forget(tenant, key)
 
     async def _placed(self, tenant: TenantId, key: OtelTraceId) -> Sequence[Placed[SpanOutline]]:
         outline = await self._reader.outline(tenant, key, limit=TRACE_SPANS_MAX)

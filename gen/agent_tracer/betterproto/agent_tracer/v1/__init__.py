@@ -206,6 +206,11 @@ class ErrorReason(betterproto2.Enum):
     A page of another site called, or by a foreign host name. PERMISSION_DENIED.
     """
 
+    NO_DATA = 20
+    """
+    The agent is known, but the period holds nothing that an answer could stand on. FAILED_PRECONDITION.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -229,6 +234,7 @@ class ErrorReason(betterproto2.Enum):
             17: "ERROR_REASON_INTERNAL",
             18: "ERROR_REASON_PATH_NOT_FOUND",
             19: "ERROR_REASON_ORIGIN_REFUSED",
+            20: "ERROR_REASON_NO_DATA",
         }
 
     @classmethod
@@ -254,6 +260,7 @@ class ErrorReason(betterproto2.Enum):
             "ERROR_REASON_INTERNAL": 17,
             "ERROR_REASON_PATH_NOT_FOUND": 18,
             "ERROR_REASON_ORIGIN_REFUSED": 19,
+            "ERROR_REASON_NO_DATA": 20,
         }
 
 
@@ -1970,6 +1977,11 @@ class TaskScore(betterproto2.Message):
     task_count: "int" = betterproto2.field(4, betterproto2.TYPE_INT32)
 
     success_count: "int" = betterproto2.field(5, betterproto2.TYPE_INT32)
+
+    pass_k: "list[float]" = betterproto2.field(6, betterproto2.TYPE_DOUBLE, repeated=True)
+    """
+    The chance that all of k tries of the same task succeed, for k = 1, 2, ...; empty where no task id came twice.
+    """
 
 
 default_message_pool.register_message("agent_tracer.v1", "TaskScore", TaskScore)

@@ -15,20 +15,29 @@ a trace; none for a tool, whose calls its task has. So the tokens of all tasks o
 Spans that came twice count once, late ones as if they had been there.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from agent_tracer.server.adapters.clickhouse.engine import Engine, Row
-from agent_tracer.server.adapters.clickhouse.rollups import AMOUNTS, KEYS, SKETCH, STATUS, SUMS
+from agent_tracer.server.adapters.clickhouse.rollups import (
+    AMOUNTS,
+    HOUR_NS,
+    HOUR_SECONDS,
+    KEYS,
+    ROLLED_HOURS,
+    SKETCH,
+    STATUS,
+    SUMS,
+    Hours,
+    hour_bounds,
+    read_settled_hours,
+)
 from agent_tracer.server.domain.ids import AgentId, TenantId
 from agent_tracer.server.domain.telemetry import Agent, AggregateRow, TimeRange, TokenUsage
 from agent_tracer.server.limits import AGGREGATE_EXACT_UNITS_MAX, AGGREGATE_ROWS_MAX
 from agent_tracer.server.ports.store import AggregateQuery
 
 _SECOND_NS: Final = 1_000_000_000
-_HOUR_SECONDS: Final = 3600
-_HOUR_NS: Final = _HOUR_SECONDS * _SECOND_NS
 
 _UNITS: Final = (
     ("call", frozenset({"model", "provider"})),
@@ -47,22 +56,8 @@ _OF_UNIT: Final = (
     "tenant = {tenant:String} AND unit = {unit:String} "
     "AND hour >= toDateTime({from_hour:UInt32}, 'UTC') AND hour < toDateTime({to_hour:UInt32}, 'UTC')"
 )
-_IN_HOURS: Final = "hour IN (SELECT toDateTime(arrayJoin({{{}:Array(UInt32)}}), 'UTC'))"
+_SINGLE_HOURS: Final = "hour IN (SELECT toDateTime(arrayJoin({single:Array(UInt32)}), 'UTC'))"
 _SETTINGS: Final = "SETTINGS do_not_merge_across_partitions_select_final = 1"
-
-_SETTLED_HOURS: Final = """
-SELECT toUnixTimestamp(hour), max(rolled_at) > max(settled_at), max(rolled_units) FROM settled_hours
-WHERE tenant = {tenant:String} AND hour >= toDateTime({from_hour:UInt32}, 'UTC') AND hour < toDateTime({to_hour:UInt32}, 'UTC')
-GROUP BY hour
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class _Hours:
-    """Hours of the range that hold something, as seconds: whose sums are read, and whose units are."""
-
-    rolled: Sequence[int]
-    single: Sequence[int]
 
 
 async def read_aggregate(engine: Engine, tenant: TenantId, query: AggregateQuery) -> Sequence[AggregateRow]:
@@ -80,14 +75,13 @@ async def read_aggregate(engine: Engine, tenant: TenantId, query: AggregateQuery
         "unit": unit,
         "from_ns": query.time_range.start_ns,
         "to_ns": query.time_range.end_ns,
-        "from_hour": query.time_range.start_ns // _HOUR_NS * _HOUR_SECONDS,
-        "to_hour": -(-query.time_range.end_ns // _HOUR_NS) * _HOUR_SECONDS,
+        **hour_bounds(query.time_range),
         "limit": AGGREGATE_ROWS_MAX + 1,
         **{f"only_{name}": value for name, value in given.items()},
     }
-    hours = await _hours(engine, query, parameters)
+    hours = await _hours(engine, tenant, query)
     statement = _statement(query, unit, tuple(given), hours)
-    rows = await engine.rows(statement, {**parameters, "rolled": hours.rolled, "single": hours.single})
+    rows = await engine.rows(statement, {**parameters, **hours.parameters})
     return [_aggregate_row(query, row) for row in rows]
 
 
@@ -95,17 +89,14 @@ def _unit(columns: set[str]) -> str:
     return next((unit for unit, making in _UNITS if columns & making), "trace")
 
 
-async def _hours(engine: Engine, query: AggregateQuery, parameters: Mapping[str, Any]) -> _Hours:
+async def _hours(engine: Engine, tenant: TenantId, query: AggregateQuery) -> Hours:
     """Sums are read for whole hours, unless units give the exact answer as fast."""
-    if (query.interval_seconds or 0) % _HOUR_SECONDS:
-        return _Hours((), ())
-    found = await engine.rows(_SETTLED_HOURS, parameters)
-    first_whole = -(-query.time_range.start_ns // _HOUR_NS) * _HOUR_SECONDS
-    end_whole = query.time_range.end_ns // _HOUR_NS * _HOUR_SECONDS
-    rolled = {hour: units for hour, is_rolled, units in found if is_rolled and first_whole <= hour < end_whole}
-    if sum(rolled.values()) <= AGGREGATE_EXACT_UNITS_MAX:
-        return _Hours((), ())
-    return _Hours(sorted(rolled), sorted(hour for hour, _, _ in found if hour not in rolled))
+    if (query.interval_seconds or 0) % HOUR_SECONDS:
+        return Hours()
+    found = await read_settled_hours(engine, tenant, query.time_range)
+    if sum(hour.units for hour in found if hour.version_ns) <= AGGREGATE_EXACT_UNITS_MAX:
+        return Hours()
+    return Hours.of(found)
 
 
 def _bucket(query: AggregateQuery, start_ns: str) -> str:
@@ -115,7 +106,7 @@ def _bucket(query: AggregateQuery, start_ns: str) -> str:
     return f"intDiv({start_ns}, {interval_ns}) * {interval_ns}"
 
 
-def _statement(query: AggregateQuery, unit: str, filters: Sequence[str], hours: _Hours) -> str:
+def _statement(query: AggregateQuery, unit: str, filters: Sequence[str], hours: Hours) -> str:
     keys = tuple(dict.fromkeys(query.group_by))
     by = ", ".join(("bucket", *(f"{key}_key" for key in keys)))
     order = ", ".join(("bucket", "total DESC", *(f"{key}_key" for key in keys)))
@@ -126,7 +117,7 @@ def _statement(query: AggregateQuery, unit: str, filters: Sequence[str], hours: 
         sources = _of_hours(query, filters)
         if hours.single:
             sketched = _of_units(query, unit, filters, "n", f"{SKETCH.format('State')}(duration_ns)", AMOUNTS)
-            sources = f"{sketched} AND {_IN_HOURS.format('single')} GROUP BY {by} UNION ALL {sources}"
+            sources = f"{sketched} AND {_SINGLE_HOURS} GROUP BY {by} UNION ALL {sources}"
         selected = (
             f"SELECT {by}, sum(n) AS total, sum(failed), {SKETCH.format('Merge')}(durations), sumForEach(amounts) "
             f"FROM ({sources})"
@@ -158,7 +149,7 @@ def _of_units(
 
 def _in_range(time_range: TimeRange) -> Sequence[str]:
     """Nothing where the hours say it already."""
-    if time_range.start_ns % _HOUR_NS == 0 and time_range.end_ns % _HOUR_NS == 0:
+    if time_range.start_ns % HOUR_NS == 0 and time_range.end_ns % HOUR_NS == 0:
         return ()
     return (f"{_START} >= {{from_ns:Int64}}", f"{_START} < {{to_ns:Int64}}")
 
@@ -167,7 +158,7 @@ def _of_hours(query: AggregateQuery, filters: Sequence[str]) -> str:
     """Groups of summed-up hours."""
     arrays = dict.fromkeys(("status", *query.group_by, *filters, "count", "durations", "amounts"))
     keys = "".join(f", toString({key}_) AS {key}_key" for key in dict.fromkeys(query.group_by))
-    where = (_OF_UNIT, _IN_HOURS.format("rolled"), *(f"{name}_ = {{only_{name}:String}}" for name in filters))
+    where = (_OF_UNIT, ROLLED_HOURS, *(f"{name}_ = {{only_{name}:String}}" for name in filters))
     return (
         f"SELECT {_bucket(query, _HOUR_START)} AS bucket{keys}, count_ AS n, "
         f"if(status_ IN {_FAILURES}, count_, 0) AS failed, durations_ AS durations, amounts_ AS amounts FROM unit_hours FINAL ARRAY JOIN {', '.join(f'{name} AS {name}_' for name in arrays)} "

@@ -156,7 +156,31 @@ ORDER BY (tenant, unit, hour)
 SETTINGS index_granularity = 16, {_DERIVED}
 """
 
-# Which hours of `unit_hours` hold: those rolled up after they were settled last.
+# The tasks of an agent's whole hour by what analyses hold constant or compare, for agents of many; replaced as a whole.
+# `sums` are a group's, in the order of task_hours.SUMS. `busy_ns`: how long at least one of the tasks that began in the
+# hour was running; `peak`: how many of them at once.
+TASK_HOURS: Final = f"""
+CREATE TABLE task_hours (
+  tenant {_NAME},
+  agent_id {_NAME},
+  hour DateTime('UTC') CODEC(Delta(4), ZSTD(1)),
+  received_at {_TIME},
+  settled_at {_TIME},
+  task_type {_NAMES},
+  agent_version {_NAMES},
+  model {_NAMES},
+  prompt_version {_NAMES},
+  sums Array(Array(Float64)) CODEC(ZSTD(1)),
+  busy_ns UInt64 CODEC(ZSTD(1)),
+  peak UInt32 CODEC(ZSTD(1))
+) ENGINE = ReplacingMergeTree(settled_at)
+PARTITION BY toMonday(hour)
+ORDER BY (tenant, agent_id, hour)
+{_YEAR}
+SETTINGS index_granularity = 256, {_DERIVED}
+"""
+
+# Which hours of `unit_hours` and `task_hours` hold: those rolled up after they were settled last.
 SETTLED_HOURS: Final = f"""
 CREATE TABLE settled_hours (
   tenant {_NAME},
@@ -170,6 +194,13 @@ CREATE TABLE settled_hours (
 ORDER BY (tenant, hour)
 {_YEAR}
 SETTINGS index_granularity = 1024, old_parts_lifetime = 480
+"""
+
+# Hours that were rolled up before `task_hours` was there.
+ROLL_ANEW: Final = """
+INSERT INTO settled_hours (tenant, hour, received_at, settled_at)
+SELECT DISTINCT tenant, hour, now64(9), greatest(now64(9), (SELECT max(rolled_at) FROM settled_hours) + toIntervalNanosecond(1))
+FROM settled_hours
 """
 
 SETTLED_TO: Final = """

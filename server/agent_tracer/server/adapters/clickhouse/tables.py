@@ -241,10 +241,58 @@ SOURCE(CLICKHOUSE(TABLE 'model_rate_rows')) LAYOUT(COMPLEX_KEY_HASHED()) LIFETIM
 """,
 )
 
+# Answers that are kept, each as the JSON of the message that its caller got.
+SCORES: Final = f"""
+CREATE TABLE scores (
+  tenant {_NAME},
+  received_at {_TIME},
+  agent_id {_NAME},
+  score_id {_TEXT},
+  content {_TEXT}
+) ENGINE = MergeTree
+ORDER BY (tenant, agent_id, received_at, score_id)
+TTL toDateTime(received_at) + INTERVAL 395 DAY
+SETTINGS index_granularity = 256
+"""
+BENCHMARKS: Final = f"""
+CREATE TABLE benchmarks (
+  tenant {_NAME},
+  received_at {_TIME},
+  agent_id {_NAME},
+  benchmark_id {_TEXT},
+  content {_TEXT}
+) ENGINE = MergeTree
+ORDER BY (tenant, received_at, benchmark_id)
+TTL toDateTime(received_at) + INTERVAL 395 DAY
+SETTINGS index_granularity = 256
+"""
+# One row a look at a comparison: how many tasks it stood on. Looks at growing data are corrected for.
+LOOKS: Final = f"""
+CREATE TABLE looks (
+  tenant {_NAME},
+  received_at {_TIME},
+  comparison FixedString(16),
+  tasks UInt64
+) ENGINE = MergeTree
+ORDER BY (tenant, comparison, tasks)
+TTL toDateTime(received_at) + INTERVAL 395 DAY
+SETTINGS index_granularity = 256
+"""
+
+# The loader's cursor passes what was inserted, and then the journal lets go of it: so it has to be on disk by then, for
+# the power may fail. Costs no CPU, and a commit some ten milliseconds. Merged parts are written back long before the
+# parts that they were made of go (old_parts_lifetime).
+_SYNCED: Final = "fsync_after_insert = 1, fsync_part_directory = 1"
+_NOT_DERIVED: Final = ("spans", "traces", "logs", "metric_points", "evaluations", "quarantine", "scores", "benchmarks")
+
 MIGRATIONS: Final = (
     (
         *(SPANS, TRACES, LOGS, METRIC_POINTS, EVALUATIONS, QUARANTINE, *MODEL_RATES),
         *settled_tables.ALL,
+    ),
+    (
+        *(settled_tables.TASK_HOURS, settled_tables.ROLL_ANEW, SCORES, BENCHMARKS, LOOKS),
+        *(f"ALTER TABLE {table} MODIFY SETTING {_SYNCED}" for table in _NOT_DERIVED),
     ),
 )
 """Migration n is MIGRATIONS[n - 1]: the statements that bring a store from version n - 1 to n."""
@@ -252,5 +300,5 @@ MIGRATIONS: Final = (
 RAW_TABLES: Final = ("spans", "traces", "logs", "metric_points", "evaluations", "quarantine", "service_edges")
 """Tables kept for store.retention_days."""
 
-ROLLUP_TABLES: Final = ("tasks", "units", "unit_hours", "settled_hours")
+ROLLUP_TABLES: Final = ("tasks", "units", "unit_hours", "task_hours", "settled_hours", "scores", "benchmarks", "looks")
 """Tables kept for store.rollup_retention_days."""

@@ -1,0 +1,1 @@
+"""Root cause analysis: what failed first, why, and with what confidence."""

@@ -1,0 +1,82 @@
+"""Evidence as numbers that mean the same in every system: size in log units, share and rank within the incident."""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from agent_tracer.server.domain.rca.alarm_evidence import alarm_evidence
+from agent_tracer.server.domain.rca.evidence import Evidence
+from agent_tracer.server.domain.rca.excess_evidence import excess_evidence
+from agent_tracer.server.domain.rca.graph import CallGraph, call_graph
+from agent_tracer.server.domain.rca.metric_evidence import kind_of, metric_evidence
+from agent_tracer.server.domain.rca.span_evidence import (
+    edge_evidence,
+    error_evidence,
+    latency_evidence,
+    log_evidence,
+)
+from agent_tracer.server.domain.rca.view import IncidentView
+
+CHANNELS: Final = (metric_evidence, log_evidence, latency_evidence, error_evidence, edge_evidence, alarm_evidence)
+
+STRENGTH_UNIT: Final = 4.0
+"""Strengths are divided by it: the largest of them are then about 1, as shares and ranks are."""
+
+STRENGTH_TELLING: Final = 2.0
+"""Where the largest strength of a kind is below it, being first says little: somebody always is."""
+
+UNREACHED: Final = "unreached"
+SYMPTOM: Final = "symptom"
+
+Features = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Evidence of an incident, the features of each component, and those of the incident being none at all."""
+
+    evidence: Sequence[Evidence]
+    graph: CallGraph
+    features: Mapping[str, Features]
+    nothing: Features
+
+
+def gather(view: IncidentView, depth: int) -> Findings:
+    """All channels over the view; a component without evidence has no feature but perhaps `UNREACHED`."""
+    graph = call_graph(view.edges)
+    found = [evidence for channel in CHANNELS for evidence in channel(view)]
+    found += excess_evidence(view, graph)
+    features: dict[str, dict[str, float]] = {component: {} for component in view.components()}
+    for name, strengths in _strongest(found).items():
+        order = sorted(strengths, key=lambda component: (-strengths[component], component))
+        first = strengths[order[0]]
+        told = 1.0 if name.startswith("alarm") else -math.expm1(-((first / STRENGTH_TELLING) ** 2))
+        for rank, component in enumerate(order, start=1):
+            features[component][name] = strengths[component] / STRENGTH_UNIT
+            features[component][f"{name}.share"] = told * strengths[component] / first
+            features[component][f"{name}.rank"] = told / rank
+    if graph.callees.get(view.incident.component):
+        reached = graph.reached(view.incident.component, depth)
+        for component in features.keys() - reached.keys():
+            features[component][UNREACHED] = 1.0
+    return Findings(found, graph, features, _nothing(view, found))
+
+
+def _strongest(found: Sequence[Evidence]) -> dict[str, dict[str, float]]:
+    strongest: dict[str, dict[str, float]] = defaultdict(dict)
+    for evidence in found:
+        at_component = strongest[evidence.feature]
+        at_component[evidence.component] = max(at_component.get(evidence.component, 0.0), evidence.strength)
+    return {name: strengths for name, strengths in strongest.items() if max(strengths.values()) > 0}
+
+
+def _nothing(view: IncidentView, found: Sequence[Evidence]) -> dict[str, float]:
+    """That the alert's own metric moved, where there is one: an incident without its symptom is none."""
+    alerting, kind = view.incident.component, kind_of(view.incident.metric)
+    observed = any(metric.component == alerting and kind_of(metric.name) == kind for metric in view.metrics)
+    if not observed:
+        return {"none": 1.0}
+    seen = [each.strength for each in found if each.component == alerting and each.feature == f"metric_{kind}"]
+    return {"none": 1.0, SYMPTOM: max(seen, default=0.0) / STRENGTH_UNIT, "observed": 1.0}

@@ -1,0 +1,1 @@
+"""Measurements against known truth that take longer than a unit test may."""

@@ -1,0 +1,63 @@
+"""The TVDiag cases as incident views of alarms: what was extracted from the telemetry, not the telemetry itself."""
+
+import csv
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from agent_tracer.server.domain.rca.view import Alarm, EdgeSeries, Incident, IncidentView, Series, Window
+from tests.evaluation.rca_nezha import Case
+
+SYSTEMS: Final = ("gaia", "sockshop", "hotel")
+SLOW: Final = "PD"
+_FOLDS: Final = 5
+_BUCKET: Final = Window([0], 60 * 10**9)
+_UNKNOWN: Final = Series([math.nan], [math.nan])
+
+
+def cases(root: Path) -> Iterator[Case]:
+    """Every labelled case. `group`: one of five folds, cases taken in turns."""
+    for system in SYSTEMS:
+        folder = root / "dev" / system
+        with (folder / "label.csv").open(encoding="utf-8", newline="") as lines:
+            labels = list(csv.DictReader(lines))
+        parts = {
+            part: json.loads((folder / f"{part}.json").read_text())
+            for part in ("nodes", "edges", "metrics", "traces", "logs")
+        }
+        views = {key: _view({part: values.get(key, []) for part, values in parts.items()}) for key in parts["nodes"]}
+        said = Counter(
+            _subject(alarm) for view in views.values() for alarm in {_subject(a): a for a in view.alarms}.values()
+        )
+        for at, label in enumerate(labels):
+            key = label["index"]
+            view = replace(views[key], alarms=[_with_usual(alarm, said, len(views)) for alarm in views[key].alarms])
+            yield Case(f"{system}/{key}", system, str(at % _FOLDS), view, label["instance"], label["anomaly_type"])
+
+
+def _subject(alarm: Alarm) -> tuple[str, ...]:
+    return alarm.component, alarm.channel, alarm.name, alarm.direction, alarm.peer
+
+
+def _with_usual(alarm: Alarm, said: Mapping[tuple[str, ...], int], cases_count: int) -> Alarm:
+    """Among the other cases, which needs no label of theirs."""
+    return replace(alarm, usual=(said[_subject(alarm)] - 0.5) / cases_count)
+
+
+def _view(parts: dict[str, Any]) -> IncidentView:
+    nodes = parts["nodes"]
+    alarms = [Alarm(row[0], "metric", row[-2], row[-1]) for row in parts["metrics"]]
+    alarms += [
+        Alarm(callee, "latency" if kind == SLOW else "error", operation, "up", caller if caller in nodes else "")
+        for caller, callee, operation, kind in parts["traces"]
+    ]
+    alarms += [Alarm(component, "log", template) for component, template in parts["logs"]]
+    calls = [(nodes[caller], nodes[callee]) for caller, callee in parts["edges"]]
+    edges = [EdgeSeries(*pair, _UNKNOWN, _UNKNOWN, _UNKNOWN) for pair in sorted(set(calls)) if pair[0] != pair[1]]
+    return IncidentView(
+        Incident("", "", 0), _BUCKET, _BUCKET, alarms=[a for a in alarms if a.component in set(nodes)], edges=edges
+    )
