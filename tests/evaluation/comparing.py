@@ -38,7 +38,7 @@ def evaluate(options: Options) -> Iterator[Row]:
         yield share("compare: verdicts where nothing differs", *found, most=FALSE_MOST)
         found = _rate(server, drop_of_ten_points, 200 * options.seeds, frozenset({"worse"}), 2)
         yield share("compare: drops from 70 % to 60 % that are found", *found, least=FOUND_LEAST)
-        found = _rate(server, shifted_mix, 500 * options.seeds, VERDICTS, 3)
+        found = _rate(server, shifted_mix, 1_000 * options.seeds, VERDICTS, 3)
         yield share("compare: verdicts where only the mix of task types differs", *found, most=FALSE_MOST)
     yield from _of_the_method(options)
 

@@ -115,7 +115,7 @@ def _are_held(server: Product, day: int, agents: Sequence[Agent]) -> Iterator[bo
 
 
 def _holds(interval: ace_pb2.Interval, truth: float) -> bool:
-    return interval.lower <= truth <= interval.upper
+    return bool(interval.lower <= truth <= interval.upper)
 
 
 def ranks(options: Options) -> Iterator[Row]:

@@ -28,7 +28,7 @@ class Row:
 
 def share(name: str, count: int, n: int, *, least: float | None = None, most: float | None = None) -> Row:
     """`count` of n beside the bounds that the share must lie in, with what chance alone may have made of it."""
-    value, interval = count / n, wilson(count, n)
+    value, interval = float(count / n), wilson(count, n)
     bounds = ([] if least is None else [f">= {least:.0%}"]) + ([] if most is None else [f"<= {most:.0%}"])
     reached = (least is None or value >= least) and (most is None or value <= most) if bounds else None
     return Row(name, f"{value:.1%} ({interval.lower:.1%} to {interval.upper:.1%})", ", ".join(bounds), reached, n)

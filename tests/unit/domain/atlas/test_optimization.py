@@ -43,6 +43,15 @@ def test_the_replayed_gain_is_the_true_one(scenario: made.Scenario, change: Chan
     assert found.lower <= found.estimated_improvement <= found.upper
 
 
+def test_the_interval_of_a_model_allows_for_the_few_calls_that_it_was_seen_in() -> None:
+    held = []
+    for first in range(0, 30_000, 1_000):
+        found = only(optimize(made.two_models(200, False, first)), Change.SMALLER_MODEL)
+        held.append(found.lower <= made.true_gain(made.two_models, 200, first) <= found.upper)
+    print(f"{sum(held)} of {len(held)} intervals hold the true gain")
+    assert sum(held) >= 27  # fewer would be one chance in a hundred for intervals of 95 %
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_gain_of_more_workers_is_the_true_one(workers: int) -> None:
     runs = made.queueing(workers, workers)(600, False)

@@ -1,5 +1,6 @@
 """What a change saves over many traces, with its uncertainty."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent_tracer.server.domain.atlas.replay import Plan, RecordedTrace, replay
 from agent_tracer.server.domain.atlas.workflow import Change, Suggestion
-from agent_tracer.server.domain.statistics.intervals import Interval
+from agent_tracer.server.domain.statistics.intervals import Interval, normal_quantile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,13 +24,17 @@ RESAMPLES: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A change of some stage, as one plan a trace. `text` says what to do and why, in a sentence without the gain."""
+    """A change of some stage, as one plan a trace. `text` says what to do and why, in a sentence without the gain.
+
+    `relative_error`: where the plans rest on an estimate, the gain's standard error from that alone, as a share of it.
+    """
 
     change: Change
     stage: str
     text: str
     plans: Sequence[Plan]
     cost_change: float | None = None
+    relative_error: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,14 @@ def gain_of(traces: Sequence[RecordedTrace], plans: Sequence[Plan], seed: int) -
         return Gain(share, Interval(0.0, 1.0))
     lower, upper = np.quantile(_resampled(before, before - after, seed), (0.025, 0.975))
     return Gain(share, Interval(min(float(lower), share), max(float(upper), share)))
+
+
+def widened(gain: Gain, relative_error: float) -> Gain:
+    """The gain with an interval that holds both what traces vary by and what the estimate behind it is wrong by."""
+    error = normal_quantile() * relative_error * gain.share
+    lower = gain.share - math.hypot(gain.share - gain.interval.lower, error)
+    upper = gain.share + math.hypot(gain.interval.upper - gain.share, error)
+    return Gain(gain.share, Interval(lower, min(1.0, upper)))
 
 
 def _resampled(before: "NDArray[np.float64]", saved: "NDArray[np.float64]", seed: int) -> "NDArray[np.float64]":

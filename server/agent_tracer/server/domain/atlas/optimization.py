@@ -5,7 +5,15 @@ from typing import Final
 
 from agent_tracer.server.domain.atlas.bottlenecks import bottlenecks
 from agent_tracer.server.domain.atlas.calls import smaller_models, trimmed_contexts
-from agent_tracer.server.domain.atlas.gains import IMPROVEMENT_MIN, Gain, Proposal, gain_of, suggestion, together
+from agent_tracer.server.domain.atlas.gains import (
+    IMPROVEMENT_MIN,
+    Gain,
+    Proposal,
+    gain_of,
+    suggestion,
+    together,
+    widened,
+)
 from agent_tracer.server.domain.atlas.queueing import Queue, more_workers, queues
 from agent_tracer.server.domain.atlas.reordering import reorderings
 from agent_tracer.server.domain.atlas.repetition import CALL_KINDS, repeated_calls, retries
@@ -56,7 +64,7 @@ def _proposals(runs: Sequence[RecordedTrace], waiting: dict[str, Queue]) -> list
 
 
 def _worthwhile(runs: Sequence[RecordedTrace], proposals: Sequence[Proposal], seed: int) -> list[tuple[Proposal, Gain]]:
-    gains = [(proposal, gain_of(runs, proposal.plans, seed)) for proposal in proposals]
+    gains = [(one, widened(gain_of(runs, one.plans, seed), one.relative_error)) for one in proposals]
     worthwhile = [(proposal, gain) for proposal, gain in gains if gain.share >= IMPROVEMENT_MIN]
     return sorted(worthwhile, key=lambda made: (-made[1].share, made[0].change, made[0].stage))
 
