@@ -6,16 +6,21 @@ import time
 from collections.abc import Sequence
 
 import pytest
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.metrics.v1 import metrics_pb2 as metrics
 
 from agent_tracer.server.adapters.clickhouse import quality_sums, rollups, task_sums, task_usage
 from agent_tracer.server.adapters.clickhouse.engine import Engine
 from agent_tracer.server.adapters.clickhouse.evaluations import write_evaluation
 from agent_tracer.server.adapters.clickhouse.settle import ClickHouseSettler
 from agent_tracer.server.domain.ids import AgentId, OtelTraceId, SpanId, TenantId, TraceId
+from agent_tracer.server.domain.signals import Signal
 from agent_tracer.server.domain.task_sums import Moments, TaskSums
 from agent_tracer.server.domain.telemetry import Evaluation, TimeRange
 from agent_tracer.server.limits import REPEATED_TASKS_MAX
 from agent_tracer.server.ports.task_statistics import TaskQuery, TooManyTaskTypesError
+from tests.fixtures.engine import load
+from tests.fixtures.otlp_requests import gauge, logs_request, metrics_request
 from tests.fixtures.settled import settle
 from tests.fixtures.trees import NOON_NS, SECOND_NS, Node, agent, call
 
@@ -199,6 +204,30 @@ async def test_judgements_belong_to_the_task_they_name_or_lie_in(engine: Engine,
     assert sums.scores == Moments.of([1.0, 0.5, 0.25]), "that of the peer's span is the peer's"
     (of_peer,) = await quality_sums.read_quality_sums(engine, stored, query(agent_id=AgentId("peer")))
     assert of_peer.scores == Moments.of([1.0, 0.0])
+
+
+def result_log(number: int, score: float) -> LogRecord:
+    """An evaluation as the GenAI conventions tell it: a log event on the trace."""
+    log = LogRecord(event_name="gen_ai.evaluation.result", time_unix_nano=NOON_NS, trace_id=bytes([number]) * 15 + b"c")
+    log.attributes.add(key="gen_ai.evaluation.name").value.string_value = "relevance"
+    log.attributes.add(key="gen_ai.evaluation.score.value").value.double_value = score
+    return log
+
+
+async def test_judgements_that_come_as_logs_count_as_those_of_the_api(engine: Engine, stored: TenantId) -> None:
+    request = logs_request(result_log(1, 0.25), result_log(3, 0.75))
+    await load(engine, stored, Signal.LOGS, [request.SerializeToString()])
+    (sums,) = await quality_sums.read_quality_sums(engine, stored, query())
+    assert (sums.name, sums.task_type, sums.scores) == ("relevance", "ship", Moments.of([0.25, 0.75]))
+
+
+async def test_the_agents_own_metrics_are_among_what_it_used(engine: Engine, stored: TenantId) -> None:
+    points = [metrics.NumberDataPoint(time_unix_nano=NOON_NS, as_double=value) for value in (0.2, 0.6, 9.0)]
+    for point, who in zip(points, ("coder", "coder", "peer"), strict=True):
+        point.attributes.add(key="gen_ai.agent.id").value.string_value = who
+    await load(engine, stored, Signal.METRICS, [metrics_request(gauge(*points)).SerializeToString()])
+    usage = await task_usage.read_usage(engine, stored, query(bucket_ns=0))
+    assert usage.metrics == {"load": pytest.approx(0.4)}
 
 
 async def test_too_many_kinds_of_tasks_are_refused_not_cut(

@@ -81,7 +81,7 @@ class AgentScores:
         )
         kept = KeptScore(self._new_id(), agent_id, request.period or PERIOD_DEFAULT, now_ns, score)
         await self._archive.keep_score(tenant, kept)
-        self._metrics.scored(agent_id, {name: getattr(score, name) for name in score.intervals if hasattr(score, name)})
+        self._metrics.scored(agent_id, score.present)
         return kept
 
     async def _yardsticks(

@@ -95,3 +95,14 @@ class AgentScore:
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     components: tuple[Component, ...] = ()
     caveats: tuple[str, ...] = ()
+
+    @property
+    def present(self) -> dict[str, float]:
+        """Overall and the dimensions that have evidence, by name."""
+        values = {
+            OVERALL: self.overall,
+            QUALITY: self.quality,
+            EFFICIENCY: self.efficiency,
+            RELIABILITY: self.reliability,
+        }
+        return {name: value for name, value in values.items() if value is not None}
