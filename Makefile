@@ -76,3 +76,8 @@ lock: $(DEV_STAMP) ## Lock the versions anew from pyproject.toml; UPGRADE= keeps
 
 clean: ## Remove .venv and caches. Data stay where they are.
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+.PHONY: test-servers
+test-servers: $(DEV_STAMP) ## Install real Neo4j (java, mvn; 106 MB) and run the tests that need it.
+	$(BIN)/python -m tests.servers install neo4j
+	$(BIN)/python -m pytest -m servers $(ARGS)

@@ -5,35 +5,52 @@
 DATA: the folder of the recorded data sets; else as the tests look for them. `--check` reports and writes nothing.
 Every figure is cross-validated: by fault target, traffic scenario or fold within a system (each as its recording
 has them), and by leaving out one whole system after the other.
+
+Fitted in two steps: first the relative features, which mean the same in every system; then, on top of them and
+without moving them, the words of alarms, which mean something in the systems that they come from.
 """
 
 import argparse
+import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from scipy.optimize import minimize
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from agent_tracer.server.domain.rca.alarm_evidence import WHOLE  # noqa: E402 - the path comes first
+from agent_tracer.server.domain.rca.alarm_model import MODEL_FILE, AlarmModel, Taxonomy, to_json  # noqa: E402
+from agent_tracer.server.domain.rca.alarm_words import WORD  # noqa: E402
 from agent_tracer.server.domain.rca.analysis import analyze  # noqa: E402
-from agent_tracer.server.domain.rca.features import SYMPTOM, UNREACHED, gather  # noqa: E402 - the path comes first
+from agent_tracer.server.domain.rca.features import SYMPTOM, UNREACHED, Features, Findings, gather  # noqa: E402
+from agent_tracer.server.domain.rca.model import NONE, Model, confidence, shares  # noqa: E402
+from scripts import train_fault_types  # noqa: E402
 from tests.evaluation import rca_nezha, rca_petshop, rca_rootcausebench, rca_tvdiag  # noqa: E402
 from tests.evaluation.rca_nezha import Case  # noqa: E402
 from tests.fixtures.recorded import LOCATION_VARIABLE, recorded  # noqa: E402
 
-TARGET: Final = ROOT / "server/agent_tracer/server/domain/rca/coefficients.py"
+TARGETS: Final = ROOT / "server/agent_tracer/server/domain/rca"
 DEPTH: Final = 3
 RIDGE: Final = 2.0
-RIDGE_ALARMS: Final = 0.3
-"""Of features that hundreds of cases speak to, where the few of the others need their prior."""
+RIDGE_WHOLE: Final = 1.0
+RIDGE_ALARMS: Final = 10.0
+"""Of alarms by kind: what one system's say of a kind another's need not, so all together are to decide first."""
+
+RIDGE_WORDS: Final = 2.0
+RIDGE_PLATT: Final = 2.0
+"""Towards shares being the confidences, which a few dozen incidents are not to move far."""
+WORD_CASES_MIN: Final = 3
+"""Words of fewer incidents are left out."""
 SYSTEM_WEIGHT: Final = 100.0
 """Of a small system's cases together, so that one with hundreds of cases does not decide alone."""
 SMALL: Final = 60
@@ -46,16 +63,42 @@ TELLING: Final = frozenset(
 )  # fmt: skip
 
 Matrix = NDArray[np.float64]
-Incident = tuple[Matrix, int]
+Sample = tuple[Case, Findings]
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The features, in the order of the columns: relative ones, then words."""
+
+    relative: Sequence[str]
+    words: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """A row a component, the last row for none; `truth`: the row that is right, -1 if it is not among them."""
+
+    relative: Any
+    words: Any
+    truth: int
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """As `Names` has them."""
+
+    relative: Matrix
+    words: Matrix
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Rank of the truth (0: nothing was to be found), shares of the first component and of none."""
+    """Rank of the truth (0: nothing was to be found), shares of the first component and of none, the first's name."""
 
     rank: int
     share: float
     none: float
+    first: str
 
 
 def prior(name: str) -> float:
@@ -63,8 +106,10 @@ def prior(name: str) -> float:
     fixed = {UNREACHED: -1.0, SYMPTOM: -3.0, "none": 3.0, "observed": 0.0}
     if name in fixed:
         return fixed[name]
+    if name.startswith(WHOLE):
+        return (0.5 if "_rare" in name else 1.0) * (2.0 if name.endswith(".share") else 1.0)
     if name.startswith("alarm"):
-        return 0.1 if "." in name else 0.2
+        return 0.1
     if name.split(".", maxsplit=1)[0] in TELLING:
         return 0.6 if "." in name else 1.5
     return 0.2
@@ -77,80 +122,148 @@ def bounds(name: str) -> tuple[float | None, float | None]:
     return (None, None) if name in {"none", "observed"} or name.startswith("alarm") else (0.0, None)
 
 
-def incident(case: Case, names: Sequence[str]) -> Incident:
-    """A row of features a component, the last row for none; and which row is the truth, -1 if not among them."""
-    findings = gather(case.view, DEPTH)
-    place = {name: at for at, name in enumerate(names)}
+def ridge(name: str) -> float:
+    """How strongly a weight is drawn to its prior."""
+    return RIDGE_WHOLE if name.startswith(WHOLE) else RIDGE_ALARMS if name.startswith("alarm") else RIDGE
+
+
+def name_features(findings: Sequence[Findings]) -> Names:
+    """All relative features of the incidents, and the words of enough of them."""
+    counts = Counter(
+        name
+        for found in findings
+        for name in {name for row in (*found.features.values(), found.nothing) for name in row}
+    )
+    relative = sorted(name for name in counts if not name.startswith(WORD))
+    words = sorted(name for name, count in counts.items() if name.startswith(WORD) and count >= WORD_CASES_MIN)
+    return Names(relative, words)
+
+
+def incident(case: Case, findings: Findings, names: Names) -> Incident:
+    """The case as numbers."""
     rows = [*findings.features.values(), findings.nothing]
-    matrix = np.zeros((len(rows), len(names)))
-    for row, features in zip(matrix, rows, strict=True):
-        for name, value in features.items():
-            row[place[name]] = value
     components = list(findings.features)
-    if case.truth == rca_petshop.QUIET:
-        return matrix, len(components)
-    return matrix, components.index(case.truth) if case.truth in components else -1
+    quiet = case.truth == rca_petshop.QUIET
+    truth = len(components) if quiet else components.index(case.truth) if case.truth in components else -1
+    return Incident(_matrix(rows, names.relative), _matrix(rows, names.words), truth)
 
 
-def fit(incidents: Sequence[Incident], weights: Sequence[float], names: Sequence[str]) -> Matrix:
-    """Conditional logit, ridge towards `prior`, signs held."""
-    used = [(matrix, truth, weight) for (matrix, truth), weight in zip(incidents, weights, strict=True) if truth >= 0]
-    rows = np.vstack([matrix for matrix, _, _ in used])
-    starts = np.cumsum([0] + [len(matrix) for matrix, _, _ in used])
-    truths = np.array([start + truth for start, (_, truth, _) in zip(starts, used, strict=False)])
-    weight = np.array([weight for _, _, weight in used])
-    owner = np.repeat(np.arange(len(used)), np.diff(starts))
-    centre = np.array([prior(name) for name in names])
-    ridge = np.array([RIDGE_ALARMS if name.startswith("alarm") else RIDGE for name in names])
+def _matrix(rows: Sequence[Features], names: Sequence[str]) -> Any:  # noqa: ANN401 - scipy has no types
+    place = {name: at for at, name in enumerate(names)}
+    matrix = sparse.lil_matrix((len(rows), len(names)))
+    for at, features in enumerate(rows):
+        for name, value in features.items():
+            if name in place:
+                matrix[at, place[name]] = value
+    return matrix.tocsr()
+
+
+def fit(incidents: Sequence[Incident], weights: Sequence[float], names: Names) -> Weights:
+    """Both steps; words only where there are any."""
+    used = [(each, weight) for each, weight in zip(incidents, weights, strict=True) if each.truth >= 0]
+    chosen, counts = [each for each, _ in used], [weight for _, weight in used]
+    centre = np.array([prior(name) for name in names.relative])
+    strength = np.array([ridge(name) for name in names.relative])
+    relative = _fit(
+        [each.relative for each in chosen], [np.zeros(each.relative.shape[0]) for each in chosen],
+        [each.truth for each in chosen], counts, centre, strength, [bounds(name) for name in names.relative],
+    )  # fmt: skip
+    told = [(each, count) for each, count in zip(chosen, counts, strict=True) if each.words.nnz]
+    if not told:
+        return Weights(relative, np.zeros(len(names.words)))
+    words = _fit(
+        [each.words for each, _ in told], [each.relative @ relative for each, _ in told],
+        [each.truth for each, _ in told], [count for _, count in told], np.zeros(len(names.words)),
+        np.full(len(names.words), RIDGE_WORDS), [(None, None)] * len(names.words),
+    )  # fmt: skip
+    return Weights(relative, words)
+
+
+def _fit(  # noqa: PLR0913, PLR0917 - one private use, in two steps alike
+    matrices: Sequence[Any],
+    offsets: Sequence[Matrix],
+    right: Sequence[int],
+    counts: Sequence[float],
+    centre: Matrix,
+    strength: Matrix,
+    limits: Sequence[tuple[float | None, float | None]],
+) -> Matrix:
+    """Conditional logit with known parts of the scores, ridge towards `centre`, signs held."""
+    rows = sparse.csr_matrix(sparse.vstack(matrices))
+    turned = rows.T.tocsr()
+    known = np.concatenate(offsets)
+    starts = np.cumsum([0] + [matrix.shape[0] for matrix in matrices])
+    truths = starts[:-1] + np.array(right)
+    weight = np.array(counts)
+    owner = np.repeat(np.arange(len(matrices)), np.diff(starts))
+    at_truth = np.zeros(len(known))
+    at_truth[truths] = weight
 
     def loss(point: Matrix) -> tuple[float, Matrix]:
-        scores = rows @ point
+        scores = rows @ point + known
         highest = np.maximum.reduceat(scores, starts[:-1])
         parts = np.exp(scores - highest[owner])
         whole = np.add.reduceat(parts, starts[:-1])
         value = -(weight * (scores[truths] - highest - np.log(whole))).sum()
-        slope = rows.T @ (parts / whole[owner] * weight[owner]) - rows[truths].T @ weight
+        slope = turned @ (parts / whole[owner] * weight[owner] - at_truth)
         away = point - centre
-        return float(value + (ridge * away) @ away / 2), slope + ridge * away
+        return float(value + (strength * away) @ away / 2), slope + strength * away
 
-    found: Any = minimize(
-        loss, centre, jac=True, method="L-BFGS-B", bounds=[bounds(name) for name in names], options={"maxiter": 300}
-    )
+    found: Any = minimize(loss, centre, jac=True, method="L-BFGS-B", bounds=limits, options={"maxiter": 300})
     return np.asarray(found.x)
 
 
-def judge(one: Incident, weights: Matrix) -> Outcome:
-    """How the weights do on one incident."""
-    matrix, truth = one
-    scores = matrix @ weights
-    parts = np.exp(scores - scores.max())
-    parts /= parts.sum()
-    components = parts[:-1]
-    rank = 0 if truth == len(components) else 1 + int((components > components[truth]).sum()) if truth >= 0 else 99
-    return Outcome(rank, float(components.max()), float(parts[-1]))
+def model_of(names: Names, weights: Weights) -> Model:
+    """As the file of fitted figures will have it."""
+    named = [*zip(names.relative, weights.relative, strict=True), *zip(names.words, weights.words, strict=True)]
+    return Model({name: float(weight) for name, weight in named if abs(weight) >= WEIGHT_MIN}, 1.0, 0.0)
+
+
+def judge(case: Case, findings: Findings, model: Model) -> Outcome:
+    """How the weights do on one incident, by the code that the server runs."""
+    components = shares(findings, model)
+    none = components.pop(NONE)
+    first = max(components, key=lambda name: components[name])
+    at_truth = components.get(case.truth)
+    rank = 99 if at_truth is None else 1 + sum(share > at_truth for share in components.values())
+    return Outcome(0 if case.truth == rca_petshop.QUIET else rank, components[first], none, first)
 
 
 def validated(
-    incidents: Sequence[Incident], weights: Sequence[float], groups: Sequence[str], names: Sequence[str]
+    samples: Sequence[Sample],
+    incidents: Sequence[Incident],
+    weights: Sequence[float],
+    groups: Sequence[str],
+    names: Names,
 ) -> list[Outcome]:
     """Each incident judged by weights fitted without its group."""
     outcomes: dict[int, Outcome] = {}
     for group in sorted(set(groups)):
         rest = [at for at, other in enumerate(groups) if other != group]
         fitted = fit([incidents[at] for at in rest], [weights[at] for at in rest], names)
-        outcomes |= {at: judge(incidents[at], fitted) for at, other in enumerate(groups) if other == group}
+        model = model_of(names, fitted)
+        outcomes |= {at: judge(*samples[at], model) for at, other in enumerate(groups) if other == group}
     return [outcomes[at] for at in range(len(incidents))]
 
 
-def platt(outcomes: Sequence[Outcome], weights: Sequence[float]) -> tuple[float, float]:
+def calibrated(cases: Sequence[Case], outcomes: Sequence[Outcome]) -> Model:
+    """The calibration of incidents known by telemetry, and of those known by alarms; a model without weights."""
+    found: list[float] = []
+    for alarms in (False, True):
+        chosen = [at for at, case in enumerate(cases) if bool(case.view.alarms) == alarms]
+        found += platt([outcomes[at] for at in chosen])
+    return Model({}, *found)
+
+
+def platt(outcomes: Sequence[Outcome]) -> tuple[float, float]:
     """Slope and offset that make shares of cross-validated first answers probabilities."""
     shares = np.clip([outcome.share for outcome in outcomes], 1e-6, 1 - 1e-6)
     odds, right = np.log(shares / (1 - shares)), np.array([outcome.rank == 1 for outcome in outcomes], dtype=float)
-    weight = np.array(weights)
 
     def loss(point: Matrix) -> float:
         scores = point[0] * odds + point[1]
-        return float((weight * (np.logaddexp(0, scores) - right * scores)).sum())
+        away = point - np.array([1.0, 0.0])
+        return float((np.logaddexp(0, scores) - right * scores).sum() + RIDGE_PLATT * away @ away / 2)
 
     found: Any = minimize(loss, np.array([1.0, 0.0]), bounds=[(0.1, 5.0), (-5.0, 5.0)])
     return float(found.x[0]), float(found.x[1])
@@ -167,12 +280,11 @@ def calibration_error(confidences: Matrix, right: Matrix) -> float:
     )
 
 
-def report(cases: Sequence[Case], outcomes: Sequence[Outcome], slope: float, offset: float) -> None:
+def report(cases: Sequence[Case], outcomes: Sequence[Outcome], model: Model) -> None:
     """A line a system."""
     for system in dict.fromkeys(_system(case) for case in cases):
         chosen = [outcome for case, outcome in zip(cases, outcomes, strict=True) if _system(case) == system]
-        shares = np.clip([outcome.share for outcome in chosen], 1e-6, 1 - 1e-6)
-        confidences = 1 / (1 + np.exp(-(slope * np.log(shares / (1 - shares)) + offset)))
+        confidences = np.array([confidence(outcome.share, model, system in ALARMS) for outcome in chosen])
         silent = np.array([outcome.none > outcome.share for outcome in chosen]) | (confidences < THRESHOLD)
         ranks = np.array([outcome.rank for outcome in chosen])
         if not ranks.any():
@@ -212,19 +324,29 @@ def load() -> list[Case]:
     ]
 
 
-def write(names: Sequence[str], weights: Matrix, slope: float, offset: float, about: str) -> None:
+def write(names: Names, weights: Weights, model: Model, about: str) -> None:
     """The module of fitted figures."""
-    lines = [
-        f'    "{name}": {weight:.3f},' for name, weight in zip(names, weights, strict=True) if abs(weight) >= WEIGHT_MIN
-    ]
-    TARGET.write_text(
-        f'"""Fitted by scripts/train.py, not by hand.\n\n{about}\n"""\n\n'
-        "from collections.abc import Mapping\nfrom typing import Final\n\n"
-        f"SLOPE: Final = {slope:.3f}\nOFFSET: Final = {offset:.3f}\n\n"
+    calibration = (
+        f"SLOPE: Final = {model.slope:.3f}\nOFFSET: Final = {model.offset:.3f}\n"
+        f"ALARM_SLOPE: Final = {model.alarm_slope:.3f}\nALARM_OFFSET: Final = {model.alarm_offset:.3f}\n\n"
         f"THRESHOLD: Final = {THRESHOLD}\n"
         '"""An answer of less confidence than this is not given."""\n\n'
-        "WEIGHTS: Final[Mapping[str, float]] = {\n" + "\n".join(lines) + "\n}\n"
     )
+    lines = [f"    {json.dumps(name)}: {weight}," for name, weight in _kept(names.relative, weights.relative).items()]
+    (TARGETS / "coefficients.py").write_text(
+        f'"""Fitted by scripts/train.py, not by hand.\n\n{about}\n"""\n\n'
+        "from collections.abc import Mapping\nfrom typing import Final\n\n"
+        f"{calibration}WEIGHTS: Final[Mapping[str, float]] = {{\n" + "\n".join(lines) + "\n}\n"
+    )
+
+
+def write_alarms(names: Names, weights: Weights, taxonomies: Mapping[str, Taxonomy]) -> None:
+    """The file of what alarms say in their own words."""
+    (TARGETS / MODEL_FILE).write_text(to_json(AlarmModel(_kept(names.words, weights.words), taxonomies)))
+
+
+def _kept(names: Sequence[str], weights: Matrix) -> dict[str, float]:
+    return {name: round(float(each), 3) for name, each in zip(names, weights, strict=True) if abs(each) >= WEIGHT_MIN}
 
 
 def main() -> None:
@@ -236,21 +358,26 @@ def main() -> None:
         os.environ[LOCATION_VARIABLE] = str(options.data)
     cases = load()
     found = [gather(case.view, DEPTH) for case in cases]
-    names = sorted({name for each in found for row in (*each.features.values(), each.nothing) for name in row})
-    incidents = [incident(case, names) for case in cases]
+    names = name_features(found)
+    samples = list(zip(cases, found, strict=True))
+    incidents = [incident(*sample, names) for sample in samples]
     counts = Counter(_system(case) for case in cases)
     weights = [SYSTEM_WEIGHT / counts[_system(case)] if counts[_system(case)] < SMALL else 1.0 for case in cases]
     within = [f"alarms {case.group}" if case.system in ALARMS else f"{case.system} {case.group}" for case in cases]
-    outcomes = validated(incidents, weights, within, names)
-    slope, offset = platt(outcomes, weights)
+    outcomes = validated(samples, incidents, weights, within, names)
+    calibration = calibrated(cases, outcomes)
     print("groups left out:")
-    report(cases, outcomes, slope, offset)
+    report(cases, outcomes, calibration)
     print("systems left out:")
-    report(cases, validated(incidents, weights, [case.system for case in cases], names), slope, offset)
+    report(cases, validated(samples, incidents, weights, [case.system for case in cases], names), calibration)
+    typed = [at for at, case in enumerate(cases) if case.system in ALARMS]
+    train_fault_types.report([samples[at] for at in typed], [outcomes[at].first for at in typed])
     report_changes()
     if not options.check:
         about = "\n".join(f"{count} incidents of {system}." for system, count in counts.items())
-        write(names, fit(incidents, weights, names), slope, offset, about)
+        fitted = fit(incidents, weights, names)
+        write(names, fitted, calibration, about)
+        write_alarms(names, fitted, train_fault_types.by_system([samples[at] for at in typed]))
 
 
 if __name__ == "__main__":

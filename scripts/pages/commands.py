@@ -15,9 +15,10 @@ _COLUMNS: Final = "100"
 def commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:  # noqa: ANN401 - click's
     """Every command that does something: its words and its summary."""
     for name, below in sorted(getattr(command, "commands", {}).items()):
-        if getattr(below, "commands", None):
+        is_group = bool(getattr(below, "commands", None))
+        if is_group:
             yield from commands(below, (*path, name))
-        else:
+        if not is_group or below.invoke_without_command:
             yield (*path, name), " ".join((below.help or "").partition("\n\n")[0].split())
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from google.api import annotations_pb2, http_pb2
 from google.protobuf.descriptor_pb2 import FileDescriptorSet, MethodDescriptorProto
@@ -13,7 +13,6 @@ from grpc_reflection.v1alpha import reflection
 from agent_tracer.server.adapters.envoy.bootstrap import descriptor_set
 from agent_tracer.server.adapters.envoy.plan import SERVICES
 from agent_tracer.server.api.otlp_signals import OTLP_SERVICES
-from agent_tracer.server.api.unbuilt import unbuilt_handlers
 from agent_tracer.server.config import Settings
 from scripts.pages.markdown import code, page, table
 
@@ -51,8 +50,6 @@ def rest_paths(method: MethodDescriptorProto) -> str:
 
 def api() -> str:
     """Services, methods and REST paths, from the descriptor set."""
-    handlers: Any = unbuilt_handlers()  # whose names grpcio's stubs do not know
-    unbuilt = {str(handler.service_name()) for handler in handlers}
     port_settings = {"tracer": "port", "ace": "ace_port", "atlas": "atlas_port"}
     ports = {
         service: getattr(Settings().tracer, port_settings[listener])
@@ -64,7 +61,6 @@ def api() -> str:
     for file in FileDescriptorSet.FromString(descriptor_set()).file:
         for service in file.service:
             name = f"{file.package}.{service.name}"
-            told = "Answers UNIMPLEMENTED (`NOT_BUILT`) for now." if name in unbuilt else "Built."
             rows = [
                 (
                     code(m.name) + (" (stream)" if m.server_streaming else ""),
@@ -75,7 +71,7 @@ def api() -> str:
             ]
             parts += [
                 f"## {service.name}",
-                f"`{name}` in [{Path(file.name).name}](../../proto/{file.name}), REST on port {ports[name]}. {told}",
+                f"`{name}` in [{Path(file.name).name}](../../proto/{file.name}), REST on port {ports[name]}.",
                 table(("method", "REST", ""), rows),
             ]
     grpc = Settings().tracer.grpc_port

@@ -12,7 +12,20 @@ from typing import Final
 
 import pytest
 
-from tests.evaluation import comparing, coverage, improving, large, learning, paths, rankings
+from tests.evaluation import (
+    comparing,
+    correlations,
+    coverage,
+    detection,
+    failures,
+    improving,
+    large,
+    learning,
+    paths,
+    rankings,
+    rca,
+    rca_large,
+)
 from tests.evaluation.options import Options
 from tests.evaluation.rows import Row, save, table
 
@@ -27,10 +40,23 @@ EVALUATIONS: Final[Mapping[str, Callable[[Options], Iterator[Row]]]] = {
     "shuffled": learning.shuffled,
     "crisp": paths.crisp,
     "workflows": improving.evaluate,
+    "attribution": failures.attribution,
+    "failure-groups": failures.groups,
+    "correlations-quiet": correlations.quiet,
+    "correlations-planted": correlations.planted,
+    "detection": detection.evaluate,
+    "rca-nezha": rca.nezha,
+    "rca-petshop": rca.petshop,
+    "rca-changes": rca.rootcausebench,
+    "rca-tvdiag": rca.tvdiag,
 }
 """Each evaluation by its name, in the order in which they run."""
 
-ON_REQUEST: Final[Mapping[str, Callable[[Options], Iterator[Row]]]] = {"large": large.evaluate}
+ON_REQUEST: Final[Mapping[str, Callable[[Options], Iterator[Row]]]] = {
+    "large": large.evaluate,
+    "rca-large": rca_large.evaluate,
+    "rca-nezha-alone": rca.nezha_alone,
+}
 """What takes many minutes, and runs only when it is named."""
 
 

@@ -16,9 +16,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub as OtlpStub
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from agent_tracer.server.domain.signals import Signal
 from agent_tracer.v1 import trace_pb2
 from agent_tracer.v1.ace_pb2_grpc import AceServiceStub
 from agent_tracer.v1.atlas_pb2_grpc import AtlasServiceStub
+from agent_tracer.v1.correlation_pb2_grpc import CorrelationServiceStub
 from agent_tracer.v1.trace_pb2_grpc import TraceServiceStub
 from tests.e2e.otlp import spans_request
 from tests.fixtures.program import Program, running_program
@@ -42,6 +44,7 @@ class Product:
         self.ace = AceServiceStub(channel)
         self.atlas = AtlasServiceStub(channel)
         self.traces = TraceServiceStub(channel)
+        self.correlation = CorrelationServiceStub(channel)
         self._otlp = OtlpStub(otlp)  # type: ignore[no-untyped-call]
         self._sent = 0
 
@@ -59,6 +62,14 @@ class Product:
         headers = {"content-type": "application/x-protobuf"}
         with httpx.Client(trust_env=False, timeout=CALL_SECONDS) as client:
             client.post(url, content=request.SerializeToString(), headers=headers).raise_for_status()
+
+    def export(self, requests: Iterable[tuple[Signal, bytes]]) -> None:
+        """Serialised export requests of any signal, by OTLP HTTP."""
+        headers = {"content-type": "application/x-protobuf"}
+        with httpx.Client(trust_env=False, timeout=CALL_SECONDS) as client:
+            for signal, content in requests:
+                url = f"http://127.0.0.1:{self.program.otlp_http}/v1/{signal.name.lower()}"
+                client.post(url, content=content, headers=headers).raise_for_status()
 
     def ask(self, call: Callable[[Asked], Answer], questions: Sequence[Asked]) -> list[Answer]:
         """The answers in the order of the questions, some asked at once."""

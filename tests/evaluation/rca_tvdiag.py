@@ -9,6 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from agent_tracer.server.domain.rca.analysis import analyze
+from agent_tracer.server.domain.rca.fault_types import fault_type
+from agent_tracer.server.domain.rca.features import gather
 from agent_tracer.server.domain.rca.view import Alarm, EdgeSeries, Incident, IncidentView, Series, Window
 from tests.evaluation.rca_nezha import Case
 
@@ -37,6 +40,14 @@ def cases(root: Path) -> Iterator[Case]:
             key = label["index"]
             view = replace(views[key], alarms=[_with_usual(alarm, said, len(views)) for alarm in views[key].alarms])
             yield Case(f"{system}/{key}", system, str(at % _FOLDS), view, label["instance"], label["anomaly_type"])
+
+
+def answer(case: Case, depth: int = 3) -> tuple[list[str], str]:
+    """The candidates, best first, and the kind of fault of the first: what is held against `truth` and `kind`."""
+    candidates = [each.component for each in analyze(case.view, depth).candidates]
+    if not candidates:
+        return [], ""
+    return candidates, fault_type(case.view, candidates[0], gather(case.view, depth).features[candidates[0]])[0]
 
 
 def _subject(alarm: Alarm) -> tuple[str, ...]:

@@ -22,7 +22,16 @@ from typer.testing import CliRunner, Result
 
 from agent_tracer.server.cli.root import build
 from agent_tracer.server.limits import PAGE_SIZE_MAX
-from agent_tracer.v1 import ace_pb2, ace_pb2_grpc, atlas_pb2, atlas_pb2_grpc, trace_pb2, trace_pb2_grpc
+from agent_tracer.v1 import (
+    ace_pb2,
+    ace_pb2_grpc,
+    atlas_pb2,
+    atlas_pb2_grpc,
+    correlation_pb2,
+    correlation_pb2_grpc,
+    trace_pb2,
+    trace_pb2_grpc,
+)
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -211,11 +220,41 @@ class Atlas(Analyses, atlas_pb2_grpc.AtlasServiceServicer):
         return await self.give(atlas_pb2.FindSimilarTracesResponse, request, context)
 
 
+class Correlation(Analyses, correlation_pb2_grpc.CorrelationServiceServicer):
+    async def FindCorrelations(self, request: Any, context: Context) -> Any:
+        return await self.give(correlation_pb2.Correlations, request, context)
+
+    async def AnalyzeRootCause(self, request: Any, context: Context) -> Any:
+        return await self.give(correlation_pb2.RootCauseAnalysis, request, context)
+
+    async def AttributeFailure(self, request: Any, context: Context) -> Any:
+        return await self.give(correlation_pb2.FailureAttribution, request, context)
+
+    async def ListFailureGroups(self, request: Any, context: Context) -> Any:
+        return await self.give(correlation_pb2.ListFailureGroupsResponse, request, context)
+
+    async def ReceiveAlerts(self, request: Any, context: Context) -> Any:
+        return await self.give(correlation_pb2.ReceiveAlertsResponse, request, context)
+
+    async def GetServiceGraph(self, request: Any, context: Context) -> Any:
+        return await self.give(correlation_pb2.ServiceGraph, request, context)
+
+    async def CreateIncident(self, request: Any, context: Context) -> Any:
+        return await self.give(correlation_pb2.Incident, request, context)
+
+    async def GetIncident(self, request: Any, context: Context) -> Any:
+        return await self.give(correlation_pb2.Incident, request, context)
+
+    async def ListIncidents(self, request: Any, context: Context) -> Any:
+        return await self.give(correlation_pb2.ListIncidentsResponse, request, context)
+
+
 class Server:
     def __init__(self) -> None:
         self.traces = Traces()
         self.ace = Ace()
         self.atlas = Atlas()
+        self.correlation = Correlation()
         self.collector = Collector()
         self.port = 0
 
@@ -224,6 +263,7 @@ class Server:
         trace_pb2_grpc.add_TraceServiceServicer_to_server(self.traces, server)
         ace_pb2_grpc.add_AceServiceServicer_to_server(self.ace, server)
         atlas_pb2_grpc.add_AtlasServiceServicer_to_server(self.atlas, server)
+        correlation_pb2_grpc.add_CorrelationServiceServicer_to_server(self.correlation, server)
         trace_service_pb2_grpc.add_TraceServiceServicer_to_server(self.collector, server)  # type: ignore[no-untyped-call]
         self.port = server.add_insecure_port("127.0.0.1:0")
         await server.start()

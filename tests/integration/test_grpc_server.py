@@ -22,9 +22,8 @@ from agent_tracer.server.domain.telemetry import SpanOutline
 from agent_tracer.server.ports.journal import Position, Record
 from agent_tracer.server.services import trace_feed
 from agent_tracer.server.services.commit_feed import CommitFeed
-from agent_tracer.v1 import correlation_pb2, trace_pb2
+from agent_tracer.v1 import trace_pb2
 from agent_tracer.v1 import trace_pb2 as pb
-from agent_tracer.v1.correlation_pb2_grpc import CorrelationServiceStub
 from tests.fixtures.memory_store import MemoryStore
 from tests.fixtures.trace_server import Running, TraceBackend, otlp_span, running
 
@@ -172,13 +171,6 @@ async def test_every_call_is_counted_once_with_its_code(api: Running) -> None:
     assert counted == [("ListTraces", "OK"), ("GetTrace", "NOT_FOUND"), ("GetTrace", "INVALID_ARGUMENT")]
 
 
-async def test_services_without_answers_say_so(api: Running) -> None:
-    stub = CorrelationServiceStub(api.channel)
-    error = await failure(stub.AnalyzeRootCause(correlation_pb2.AnalyzeRootCauseRequest(incident_id="i")))
-    assert (error.code(), reason(error)) == (grpc.StatusCode.UNIMPLEMENTED, "NOT_BUILT")
-    assert "agent_tracer.v1.CorrelationService.AnalyzeRootCause" in str(error.details())
-
-
 async def test_handlers_of_raw_bytes_have_the_same_errors_and_counts() -> None:
     async def export(payload: bytes, _: Any) -> bytes:
         if payload == b"bad":
@@ -281,7 +273,6 @@ async def test_health_speaks_for_the_server_and_for_each_service(api: Running) -
 
     assert await health("") == SERVING
     assert await health("agent_tracer.v1.TraceService") == SERVING
-    assert await health("agent_tracer.v1.CorrelationService") == NOT_SERVING
     await api.server.set_serving(serving=False)
     assert await health("agent_tracer.v1.TraceService") == NOT_SERVING
 
@@ -295,7 +286,6 @@ async def test_reflection_lists_every_service_and_knows_their_files(api: Running
     listed, file = [answer async for answer in stub.ServerReflectionInfo(iter(asked))]
     assert {service.name for service in listed.list_services_response.service} == {
         "agent_tracer.v1.TraceService",
-        "agent_tracer.v1.CorrelationService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
     }

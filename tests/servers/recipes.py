@@ -113,9 +113,31 @@ def _python_packages(*packages: str) -> Callable[[str, str], None]:
     return make
 
 
+def _maven_jars(pom: str) -> Callable[[str, str], None]:
+    """Fetch the jars that a file beside this one names, at the versions that it says."""
+
+    def make(name: str, version: str) -> None:
+        folder = home() / name
+        source = Path(__file__).parent / name / pom
+        if f"<version>{version}</version>" not in source.read_text():
+            message = f"{source} has another version than {version}"
+            raise RuntimeError(message)
+        shutil.rmtree(folder, ignore_errors=True)
+        copy = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={folder / 'lib'}"]
+        subprocess.run(["mvn", "-B", "-q", "-ntp", "-f", str(source), *copy], check=True)
+        # Native parts for other systems.
+        for jar in (folder / "lib").glob("netty-transport-native-kqueue-*-osx-*.jar"):
+            jar.unlink()
+        (folder / "version").write_text(version)
+
+    return make
+
+
 RECIPES = {
     # Jaeger 2.13.0; newer tags are not offered as Go modules.
     "jaeger": Recipe("v1.76.0", "bin/jaeger", _go_module("github.com/jaegertracing/jaeger", "cmd/jaeger"), "go"),
+    # Community edition, run by tests.servers.neo4j.
+    "neo4j": Recipe("5.26.30", "neo4j/version", _maven_jars("pom.xml"), "mvn"),
     "phoenix": Recipe("20.26.1", "venv/phoenix/bin/phoenix", _python_packages("arize-phoenix=={version}"), "python3"),
 }
 """Every server by its name."""

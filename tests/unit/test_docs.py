@@ -19,13 +19,14 @@ from typer.main import get_command
 from agent_tracer.server.adapters.envoy.bootstrap import descriptor_set
 from agent_tracer.server.cli import root
 from agent_tracer.server.config import describe, load_settings
-from agent_tracer.v1 import trace_pb2
+from agent_tracer.v1 import correlation_pb2, trace_pb2
 from scripts.reference import PAGES
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DOCS: Final = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/**/*.md"))]
 MADE: Final = "Made by scripts/reference.py"
 BODIES: Final = {
+    "/api/v1/correlations": correlation_pb2.FindCorrelationsRequest,
     "/api/v1/traces": trace_pb2.CreateTraceRequest,
     "/api/v1/traces/{trace_id}/evaluations": trace_pb2.Evaluation,
 }
@@ -144,11 +145,16 @@ def check_make(words: list[str]) -> None:
     assert [word for word in words if "=" not in word and word not in targets] == []
 
 
+def runs_by_itself(group: Any, words: list[str]) -> bool:
+    """Whether a group is meant, and not one of its commands."""
+    return group.invoke_without_command and (not words or words[0].startswith("-"))
+
+
 def check_command(words: list[str]) -> None:
     command: Any = get_command(root.build())
-    while getattr(command, "commands", None):
+    while getattr(command, "commands", None) and not runs_by_itself(command, words):
         command = command.commands[words.pop(0)]
-    options = {name: option for option in command.params for name in option.opts}
+    options = {name: option for option in command.params for name in (*option.opts, *option.secondary_opts)}
     if not options:  # loaded when it is called
         return
     left = iter(words)

@@ -13,7 +13,6 @@ from agent_tracer.server.api.errors import ERROR_DOMAIN, status_of
 from agent_tracer.server.domain.errors import (
     FieldViolation,
     InvalidFieldsError,
-    NotBuiltError,
     OverloadedError,
     SpanNotFoundError,
     StoppingError,
@@ -41,7 +40,6 @@ def detail(status: status_pb2.Status, kind: type[Detail]) -> Detail | None:
         (SpanNotFoundError("s"), code_pb2.NOT_FOUND, "SPAN_NOT_FOUND", None),
         (OverloadedError("later", 2.5), code_pb2.RESOURCE_EXHAUSTED, "OVERLOADED", 2.5),
         (TooLargeError("16 MiB"), code_pb2.RESOURCE_EXHAUSTED, "TOO_LARGE", None),
-        (NotBuiltError("not yet"), code_pb2.UNIMPLEMENTED, "NOT_BUILT", None),
         (StoppingError(), code_pb2.UNAVAILABLE, "BACKEND_DOWN", 1),
         (JournalFullError(SECRET, 7), code_pb2.RESOURCE_EXHAUSTED, "OVERLOADED", 7),
         (JournalClosedError(SECRET), code_pb2.UNAVAILABLE, "BACKEND_DOWN", 1),

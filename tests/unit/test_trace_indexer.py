@@ -386,3 +386,14 @@ async def test_pauses_leave_nine_tenths_of_the_time_to_others() -> None:
 
     indexer._work = slow  # type: ignore[method-assign]
     assert await indexer._work_timed() >= 0.4 * 9
+
+
+async def test_commits_that_wait_are_indexed_together() -> None:
+    world = World()
+    indexer = world.indexer()
+    await worked(indexer)
+    for second in range(NOW, NOW + 30):
+        world.add(second)
+        await indexer.committed([record(second)])
+    await worked(indexer)
+    assert world.found() == list(range(NOW, NOW + 30)), "one pass for each would fall behind a commit a second"

@@ -111,7 +111,9 @@ class CorrelationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateIncident(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """The same again is no error; an end where there was none resolves the incident; anything else is ID_CONFLICT.
+        Fields left out of a repetition say nothing.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -130,7 +132,8 @@ class CorrelationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListIncidents(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Newest start first.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')

@@ -38,10 +38,14 @@ class CorrelationServiceStub:
     ListFailureGroups: _grpc.UnaryUnaryMultiCallable[_correlation_pb2.ListFailureGroupsRequest, _correlation_pb2.ListFailureGroupsResponse]
     """Failed runs grouped by what failed: what to mend first."""
     CreateIncident: _grpc.UnaryUnaryMultiCallable[_correlation_pb2.CreateIncidentRequest, _correlation_pb2.Incident]
+    """The same again is no error; an end where there was none resolves the incident; anything else is ID_CONFLICT.
+    Fields left out of a repetition say nothing.
+    """
     ReceiveAlerts: _grpc.UnaryUnaryMultiCallable[_correlation_pb2.ReceiveAlertsRequest, _correlation_pb2.ReceiveAlertsResponse]
     """Takes an Alertmanager webhook as it is sent; a group of alerts is one incident."""
     GetIncident: _grpc.UnaryUnaryMultiCallable[_correlation_pb2.GetIncidentRequest, _correlation_pb2.Incident]
     ListIncidents: _grpc.UnaryUnaryMultiCallable[_correlation_pb2.ListIncidentsRequest, _correlation_pb2.ListIncidentsResponse]
+    """Newest start first."""
     GetServiceGraph: _grpc.UnaryUnaryMultiCallable[_correlation_pb2.GetServiceGraphRequest, _correlation_pb2.ServiceGraph]
     """Services and agents with the calls between them."""
 
@@ -55,10 +59,14 @@ class CorrelationServiceAsyncStub(CorrelationServiceStub):
     ListFailureGroups: _aio.UnaryUnaryMultiCallable[_correlation_pb2.ListFailureGroupsRequest, _correlation_pb2.ListFailureGroupsResponse]  # type: ignore[assignment]
     """Failed runs grouped by what failed: what to mend first."""
     CreateIncident: _aio.UnaryUnaryMultiCallable[_correlation_pb2.CreateIncidentRequest, _correlation_pb2.Incident]  # type: ignore[assignment]
+    """The same again is no error; an end where there was none resolves the incident; anything else is ID_CONFLICT.
+    Fields left out of a repetition say nothing.
+    """
     ReceiveAlerts: _aio.UnaryUnaryMultiCallable[_correlation_pb2.ReceiveAlertsRequest, _correlation_pb2.ReceiveAlertsResponse]  # type: ignore[assignment]
     """Takes an Alertmanager webhook as it is sent; a group of alerts is one incident."""
     GetIncident: _aio.UnaryUnaryMultiCallable[_correlation_pb2.GetIncidentRequest, _correlation_pb2.Incident]  # type: ignore[assignment]
     ListIncidents: _aio.UnaryUnaryMultiCallable[_correlation_pb2.ListIncidentsRequest, _correlation_pb2.ListIncidentsResponse]  # type: ignore[assignment]
+    """Newest start first."""
     GetServiceGraph: _aio.UnaryUnaryMultiCallable[_correlation_pb2.GetServiceGraphRequest, _correlation_pb2.ServiceGraph]  # type: ignore[assignment]
     """Services and agents with the calls between them."""
 
@@ -98,7 +106,10 @@ class CorrelationServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _correlation_pb2.CreateIncidentRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_correlation_pb2.Incident, _abc.Awaitable[_correlation_pb2.Incident]]: ...
+    ) -> _typing.Union[_correlation_pb2.Incident, _abc.Awaitable[_correlation_pb2.Incident]]:
+        """The same again is no error; an end where there was none resolves the incident; anything else is ID_CONFLICT.
+        Fields left out of a repetition say nothing.
+        """
 
     @_abc_1.abstractmethod
     def ReceiveAlerts(
@@ -120,7 +131,8 @@ class CorrelationServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _correlation_pb2.ListIncidentsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_correlation_pb2.ListIncidentsResponse, _abc.Awaitable[_correlation_pb2.ListIncidentsResponse]]: ...
+    ) -> _typing.Union[_correlation_pb2.ListIncidentsResponse, _abc.Awaitable[_correlation_pb2.ListIncidentsResponse]]:
+        """Newest start first."""
 
     @_abc_1.abstractmethod
     def GetServiceGraph(

@@ -39,6 +39,7 @@ from agent_tracer.server.api.http import combined_app, ops_app, otlp_app, serve
 from agent_tracer.server.api.listening import ListenAddress, bound_socket, check_free
 from agent_tracer.server.api.otlp_grpc import otlp_handlers
 from agent_tracer.server.config import Settings
+from agent_tracer.server.correlation import correlating_of
 from agent_tracer.server.lifecycle import (
     EnvoyKeeper,
     PartFailedError,
@@ -186,6 +187,9 @@ class _Server:
         loading = ClickHouseLoader(engine)
         settler = Settler(ClickHouseSettler(engine))
         stack.push_async_callback(ended, self._parts.start(settler.run(), "the settler"))
+        correlating = correlating_of(stack, self._settings, self._directory, engine, settler)
+        for work, name in correlating.tasks():
+            stack.push_async_callback(ended, self._parts.start(work, name))
         loader = Loader(
             journal=journal,
             reader=reader,
@@ -193,7 +197,7 @@ class _Server:
             intent=intent,
             prices=PriceBook(prices, loading, scan_models),
             metrics=self._metrics,
-            listeners=[CommitFeed(store, self._feed), settler, similarity.indexer],
+            listeners=[CommitFeed(store, self._feed), settler, similarity.indexer, *correlating.listeners],
         )
         self._registry.register(JournalCollector(journal.stats))
         # Closing the journal tells the loader to finish.
@@ -208,6 +212,7 @@ class _Server:
             loaded=loaded,
             settler=settler,
             similarity=similarity,
+            correlating=correlating,
             feed=self._feed,
             registry=self._registry,
             evaluation_weights=self._settings.analytics.evaluation_weights,

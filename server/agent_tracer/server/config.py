@@ -160,9 +160,16 @@ class Neo4j(Section):
     password: SecretStr = Field(description="The user's password.", examples=["${NEO4J_PASSWORD}"])
 
 
+class Detector(Section):
+    """Incidents that the server notices by itself."""
+
+    enabled: bool = Field(default=True, description="Whether services and agents are watched for incidents.")
+
+
 class Correlation(Section):
     """Correlation and root cause."""
 
+    detector: Detector = Detector()
     neo4j: Neo4j | None = Field(default=None, description="Graph in a Neo4j server; embedded where absent.")
 
 

@@ -71,8 +71,8 @@ MESSAGE_DEPTH_MAX: Final = 100
 IMPORT_BATCH_SPANS: Final = 1_000
 """Spans, log records or metrics in one request of an import: past this a larger batch is no faster."""
 
-IMPORT_BATCH_BYTES: Final = 1024 * 1024
-"""Bytes in one request of an import: a quarter of the 4 MiB that gRPC servers take by default."""
+IMPORT_BATCH_BYTES: Final = 512 * 1024
+"""Bytes in one request of an import: at 20 bytes a metric point, half of ITEMS_PER_REQUEST_MAX; servers take 4 MiB."""
 
 IMPORT_ITEM_BYTES_MAX: Final = 64 * 1024 * 1024
 """One trace, resource or message of an imported file, held in memory whole; Python needs several times its size."""
@@ -594,3 +594,261 @@ RCA_CANDIDATES_MAX: Final = 10
 
 RCA_EVIDENCE_MAX: Final = 30
 """Pieces of evidence of an answer, the strongest."""
+
+INCIDENTS_READ_MAX: Final = 1_000
+"""Incidents of a time looked at together: an analysis leaves their times out of what is usual."""
+
+TELEMETRY_RUNS_MAX: Final = 128
+"""Stretches of contiguous buckets in one analysis: the same hour of four months of days; each is a condition."""
+
+TELEMETRY_SAMPLE_SPANS_MAX: Final = 250_000
+"""Spans matched with their parents, whole traces: half a second, and means of some hundred services settle."""
+
+TELEMETRY_SAMPLE_LOGS_MAX: Final = 250_000
+"""Log records below a warning that are masked and counted, a quarter second; of more, a sample stands for all."""
+
+TELEMETRY_METRIC_SERIES_MAX: Final = 3_000
+"""Metric series of one analysis, those that moved most: a third of a second; what did not move tells nothing."""
+
+LOG_TEMPLATES_READ_MAX: Final = 2_000
+"""Masked log lines of one analysis, the most frequent and those that changed most; a service has some hundred."""
+
+LOG_BODY_BYTES_READ_MAX: Final = 4 * 1024
+"""Of one log line, to show it: a message with a stack trace."""
+
+CHANGE_EVENTS_READ_MAX: Final = 2_000
+"""Events read to tell RCA_CHANGES_MAX changes: commits go live in several services each."""
+
+CHANGE_EVENTS_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Of these events together: two thousand with a long diff each."""
+
+FAILURE_SPANS_MAX: Final = 50_000
+"""Spans of a run that is attributed or signed: half a second of reading; its steps are at most as many."""
+
+FAILURE_TEXT_BYTES_MAX: Final = 20_000
+"""Of each half of a step's text that is read, its beginning and its end."""
+
+FAILURE_RUN_BYTES: Final = 8_000_000
+"""Of a run's outputs read together: a run of more than 200 steps has its texts cut shorter."""
+
+FAILURE_READ_SPANS_MAX: Final = 10_000
+"""Spans of several failed runs that are read at once: tens of MB."""
+
+FAILURE_BATCH_TRACES: Final = 256
+"""Failed runs signed in one go: the statements' fixed cost, 100 ms, is half a millisecond for each."""
+
+FAILURE_PASS_TRACES_MAX: Final = 200_000
+"""Traces among which one pass looks for failed ones, after an import: tens of MB."""
+
+FAILURE_INTERVAL_SECONDS_MIN: Final = 5.0
+"""Pause before newly failed runs are signed, so that most of them are whole by then. Who lists groups does not wait."""
+
+FAILURE_COST_FACTOR: Final = 9
+"""A pause is so many times as long as the work before it, which so takes at most a tenth of a core."""
+
+FAILURE_RETRY_SECONDS: Final = 10.0
+"""How often a store that is down is asked again by the signing in the background."""
+
+FAILURE_SAVE_SECONDS: Final = 60.0
+"""How often is remembered what is signed: a crash repeats as much."""
+
+FAILURES_WAIT_SECONDS_MAX: Final = 5.0
+"""How long a list of groups waits for the latest failed runs to be signed; then it says that some are missing."""
+
+FAILURE_GROUP_AGENTS_MAX: Final = 100
+"""Agents that a group names: a group of more fails whichever agent it is."""
+
+FAILURE_GROUP_SAMPLES: Final = 50
+"""Traces that a group names, the latest: enough to look for what they have in common; a page of them is 2 MB."""
+
+FAILURE_BUCKETS_MAX: Final = 90
+"""Parts of a period that a group's trend is told by: days, of a longer period several days each."""
+
+INCIDENT_ENTRIES_MAX: Final = 64
+"""Labels of an incident, and as many annotations: alert rules have ten or so."""
+
+INCIDENT_VALUE_LENGTH_MAX: Final = 4096
+"""Characters of a label's or annotation's value: a description of a screen. What an alert has more is cut."""
+
+INCIDENT_CHARACTERS_MAX: Final = 64 * 1024
+"""Characters of an incident's labels and annotations together, so that the longest page of a list can be read."""
+
+INCIDENT_TRACE_IDS_MAX: Final = 100
+"""Traces named as examples of an incident: an analysis looks at no more."""
+
+ALERTS_MAX: Final = 10_000
+"""Alerts of one webhook, a third of a second to read; Alertmanager's `max_alerts` makes it send fewer."""
+
+RCA_WINDOW_SECONDS_MAX: Final = 7 * 86_400
+"""Before an incident that an analysis compares with: a week has seen every weekday; buckets of half an hour then."""
+
+RCA_WINDOW_SECONDS_MIN: Final = 60
+"""A shorter one holds no bucket."""
+
+RCA_DEPTH_MAX: Final = 10
+"""Calls followed from the alerting service: longer roads through a system are not waited for."""
+
+RCA_INCIDENT_SECONDS_MAX: Final = 3600
+"""Of an incident that is looked at, from its start: what caused it shows in its first hour, if ever."""
+
+RCA_BASELINE_REACH_SECONDS: Final = 86_400
+"""How far off it is looked for what is usual where the window before the incident holds too little: a day and night."""
+
+RCA_BASELINE_FAR_SECONDS: Final = 180 * 86_400
+"""The same where nothing at all was received for a day: about as long as data are kept."""
+
+RCA_CHANGES_SECONDS: Final = 7 * 86_400
+"""How long before an incident a change may have gone live: a leak takes days to show."""
+
+RCA_LABEL_CHARACTERS_MAX: Final = 16 * 1024
+"""Of an incident's title, labels and annotations that are read for words."""
+
+TRACE_ROOT_SPANS_MAX: Final = 100
+"""First spans of a trace among which its root is looked for; a root that began later is taken for missing."""
+
+CORRELATION_WINDOW_SECONDS_MAX: Final = 24 * 3600
+"""Either side of a trace in a search for what belongs with it: what is a day away is not near it."""
+
+CORRELATION_TRACE_SECONDS_MAX: Final = 24 * 3600
+"""Of a trace, its last part, around which is searched; a longer one is many things at once."""
+
+CORRELATION_BUCKETS_MAX: Final = 240
+"""Buckets of window and past together: 20,000 series of so many are 40 MB and two seconds of arithmetic."""
+
+CORRELATION_SPANS_MAX: Final = 20_000
+"""Spans of a trace, the earliest and the failed ones, that tell where it failed and what it is tied to."""
+
+CORRELATION_CANDIDATES_MAX: Final = 5_000
+"""Traces with the same failure or operation, the latest, that are held against the window: a rate needs no more."""
+
+CORRELATION_TIES_MAX: Final = 200
+"""Traces that share a session, task or link; an id that more of them share is a name and ties nothing."""
+
+CORRELATION_LIST_MAX: Final = 50
+"""Traces, metrics, log lines and events of one answer, each: nobody reads on."""
+
+CORRELATION_TRACE_LOGS_MAX: Final = 500
+"""Log records of the trace itself that are read, the most severe first; lines that say the same are shown as one."""
+
+CORRELATION_SERVICES_MAX: Final = 5
+"""Services of the trace with whose errors and latency metrics are held together: more would only be more chance."""
+
+GRAPH_NODES_MAX: Final = 500
+"""Components of a service graph's answer, those with the most calls: a drawing of more cannot be read."""
+
+GRAPH_EDGES_MAX: Final = 2_000
+"""Edges of a service graph's answer, those with the most calls."""
+
+GRAPH_BUCKET_NODES_MAX: Final = 2_000
+"""Components that the graph keeps of five minutes: four times what an answer holds, so that those of an hour add up."""
+
+GRAPH_BUCKET_EDGES_MAX: Final = 8_000
+"""Edges that the graph keeps of five minutes, for the same reason; a megabyte or two."""
+
+GRAPH_PAIRS_MAX: Final = 100_000
+"""Pairs of callers and callees among which roads are looked for, those with the most calls: half a second."""
+
+GRAPH_FACTS_READ_MAX: Final = 1_000
+"""Incidents and causes of a time that the graph shows, the latest."""
+
+GRAPH_BATCH_BUCKETS: Final = 64
+"""Buckets that are made at once, for together their statements cost as much as one; fewer where that is too much."""
+
+GRAPH_WORK_SECONDS: Final = 1.0
+"""Of one turn of the work in the background, after which it rests."""
+
+GRAPH_INTERVAL_SECONDS_MIN: Final = 10.0
+"""Between two looks for calls that are not in the graph yet. Who asks for the graph does not wait for it."""
+
+GRAPH_COST_FACTOR: Final = 30
+"""A pause is so many times as long as the work before it, which so takes a thirtieth of a core."""
+
+GRAPH_INTERVAL_SECONDS_MAX: Final = 300.0
+"""And no longer than this: a bucket's length."""
+
+GRAPH_RETRY_SECONDS_MIN: Final = 1.0
+"""Before a graph database that did not answer is asked again; doubled each time."""
+
+GRAPH_RETRY_SECONDS_MAX: Final = 60.0
+"""Between two attempts at the most: after it comes back, the graph database lags by a minute and what it missed."""
+
+GRAPH_CONNECT_SECONDS: Final = 5.0
+"""Until a graph database takes a connection; also those that are far away do."""
+
+GRAPH_CALL_SECONDS_MAX: Final = 20.0
+"""One transaction of the graph database. A bucket's takes a tenth of a second, the first of a cold server seconds."""
+
+GRAPH_ANSWER_SECONDS_MAX: Final = 5.0
+"""How long a call waits for the graph database before the store answers in its place."""
+
+GRAPH_REFUSED_MAX: Final = 1_000
+"""Buckets that are remembered as too much to make, so that they are not tried again until more of them is settled."""
+
+GRAPH_REPLICA_ROWS: Final = 10_000
+"""Nodes and edges that are copied to the graph database at once: some 20 MB."""
+
+GRAPH_REPLICA_DAYS: Final = 30
+"""Days of calls that the graph database holds, five minutes each: a million edges or two for a hundred components."""
+
+GRAPH_REPLICA_TRIM_SECONDS: Final = 3600.0
+"""How often what is older leaves the graph database."""
+
+GRAPH_REPLICA_HOURS_MAX: Final = 24
+"""Periods up to this are answered by the graph database, longer ones by the store, which adds up faster."""
+
+SPAN_FAILURES_READ_MAX: Final = 2_000
+"""Different messages of failed spans read for one analysis, the most frequent: a system says far fewer things."""
+
+WATCHED_REFRESH_HOURS_MAX: Final = 400
+"""Hours that the detector makes buckets of in one statement, and the rest of those settled together: two weeks."""
+
+WATCHED_READ_HOURS_MAX: Final = 8_192
+"""Hours of services and agents that the detector reads and judges at once, three weeks of sixteen: 100,000 buckets,
+30 MB while they are read."""
+
+WATCHED_SUBJECTS_MAX: Final = 2_000
+"""Services and agents that the detector keeps in memory, the last that something was received of: some kB each. Of
+another one, what is usual is read again."""
+
+WATCHED_SAMPLES: Final = 5
+"""Traces that a detected incident names."""
+
+DETECT_LATE_SECONDS: Final = 60
+"""After the end of a bucket until it is judged: exporters send every few seconds, and settling takes its pause."""
+
+DETECT_STRAGGLING_SECONDS: Final = 86_400
+"""What comes for a bucket that is judged already changes nothing so long; later it is history that somebody imports,
+and judged anew."""
+
+DETECT_PARTIAL_SECONDS: Final = 2.0
+"""How long the newest bucket of imported history waits for the rest of it."""
+
+DETECT_INTERVAL_SECONDS_MIN: Final = 10.0
+"""Pause before what was received is looked at, so that imports are looked at in large pieces."""
+
+DETECT_INTERVAL_SECONDS_MAX: Final = 30.0
+"""And no longer than this, so that years that somebody imports are judged in minutes."""
+
+DETECT_SLICE_SECONDS: Final = 3.0
+"""After which the detector pauses, though more is to be judged: it takes turns with whatever else the process does."""
+
+DETECTED_WAIT_SECONDS_MAX: Final = 3.0
+"""How long a list of incidents waits for the latest spans to be judged; two weeks of a service take a tenth of it."""
+
+DETECT_RETRY_SECONDS: Final = 10.0
+"""How often a store that is down is asked again by the detector."""
+
+DETECT_COST_FACTOR: Final = 3
+"""A pause is so many times as long as the work before it."""
+
+DETECT_EPISODES_MAX: Final = 1_000
+"""Detected incidents that are remembered of a service, the last: a new alarm may belong to one of them."""
+
+CORRELATION_SIMILAR_SECONDS_MAX: Final = 2.5
+"""How long a search for what belongs with a trace waits for similar traces: starting their index takes 1.5 s."""
+
+CORRELATION_READS_AT_ONCE: Final = 3
+"""Queries of one search for what belongs with a trace that run at once: of four workers, one is left to others."""
+
+CORRELATION_WAIT_SECONDS_MAX: Final = 3.0
+"""How long a search for what belongs with a trace waits for the latest data; then it answers without and says so."""

@@ -17,8 +17,9 @@ from grpc_status import rpc_status
 from agent_tracer.server.domain.errors import (
     AgentNotFoundError,
     BenchmarkNotFoundError,
+    IdConflictError,
+    IncidentNotFoundError,
     InvalidFieldsError,
-    NotBuiltError,
     NothingToScoreError,
     OverloadedError,
     RefusedError,
@@ -69,10 +70,11 @@ _ANSWERS: Final[dict[type[BaseException], _Answer]] = {
     AgentNotFoundError: _Answer(code_pb2.NOT_FOUND, reasons.ERROR_REASON_AGENT_NOT_FOUND),
     WorkflowNotFoundError: _Answer(code_pb2.NOT_FOUND, reasons.ERROR_REASON_WORKFLOW_NOT_FOUND),
     BenchmarkNotFoundError: _Answer(code_pb2.NOT_FOUND, reasons.ERROR_REASON_BENCHMARK_NOT_FOUND),
+    IncidentNotFoundError: _Answer(code_pb2.NOT_FOUND, reasons.ERROR_REASON_INCIDENT_NOT_FOUND),
+    IdConflictError: _Answer(code_pb2.ALREADY_EXISTS, reasons.ERROR_REASON_ID_CONFLICT),
     NothingToScoreError: _Answer(code_pb2.FAILED_PRECONDITION, reasons.ERROR_REASON_NO_DATA),
     OverloadedError: _Answer(code_pb2.RESOURCE_EXHAUSTED, reasons.ERROR_REASON_OVERLOADED),
     TooLargeError: _Answer(code_pb2.RESOURCE_EXHAUSTED, reasons.ERROR_REASON_TOO_LARGE),
-    NotBuiltError: _Answer(code_pb2.UNIMPLEMENTED, reasons.ERROR_REASON_NOT_BUILT),
     StoppingError: _Answer(code_pb2.UNAVAILABLE, reasons.ERROR_REASON_BACKEND_DOWN, None, RETRY_SECONDS_BACKEND_DOWN),
     JournalFullError: _Answer(code_pb2.RESOURCE_EXHAUSTED, reasons.ERROR_REASON_OVERLOADED, _FULL),
     JournalClosedError: _Answer(

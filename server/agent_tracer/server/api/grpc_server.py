@@ -13,11 +13,20 @@ from grpc_reflection.v1alpha import reflection
 from agent_tracer.server import limits
 from agent_tracer.server.api.ace_service import AceServicer
 from agent_tracer.server.api.atlas_service import AtlasServicer
+from agent_tracer.server.api.correlation_service import CorrelationServicer
 from agent_tracer.server.api.interceptors import CallHook, CallInterceptor
 from agent_tracer.server.api.listening import CannotListenError, ListenAddress, check_free
 from agent_tracer.server.api.trace_service import TraceServicer
-from agent_tracer.server.api.unbuilt import unbuilt_handlers
-from agent_tracer.v1 import ace_pb2, ace_pb2_grpc, atlas_pb2, atlas_pb2_grpc, trace_pb2, trace_pb2_grpc
+from agent_tracer.v1 import (
+    ace_pb2,
+    ace_pb2_grpc,
+    atlas_pb2,
+    atlas_pb2_grpc,
+    correlation_pb2,
+    correlation_pb2_grpc,
+    trace_pb2,
+    trace_pb2_grpc,
+)
 
 _MS: Final = 1000
 
@@ -44,12 +53,10 @@ class Service:
     """A service to register: its full proto name, and what adds its handlers.
 
     Its descriptor must be in protobuf's default pool (its pb2 module imported), for reflection.
-    `answers`: whether health may call it serving.
     """
 
     name: str
     add: Callable[[grpc.aio.Server], None]
-    answers: bool = True
 
 
 def trace_service(servicer: TraceServicer) -> Service:
@@ -76,7 +83,15 @@ def atlas_service(servicer: AtlasServicer) -> Service:
     )
 
 
-def handler_service(handler: grpc.GenericRpcHandler, *, answers: bool = True) -> Service:
+def correlation_service(servicer: CorrelationServicer) -> Service:
+    """CorrelationService, ready to register."""
+    return Service(
+        correlation_pb2.DESCRIPTOR.services_by_name["CorrelationService"].full_name,
+        partial(correlation_pb2_grpc.add_CorrelationServiceServicer_to_server, servicer),
+    )
+
+
+def handler_service(handler: grpc.GenericRpcHandler) -> Service:
     """A service given as a generic handler of one service, ready to register."""
     if not isinstance(handler, grpc.ServiceRpcHandler):
         raise TypeError("the handler does not say which service it is")
@@ -84,12 +99,7 @@ def handler_service(handler: grpc.GenericRpcHandler, *, answers: bool = True) ->
     def add(server: grpc.aio.Server) -> None:
         server.add_generic_rpc_handlers((handler,))
 
-    return Service(handler.service_name(), add, answers=answers)
-
-
-def unbuilt_services() -> Sequence[Service]:
-    """The services that refuse every call, ready to register."""
-    return [handler_service(handler, answers=False) for handler in unbuilt_handlers()]
+    return Service(handler.service_name(), add)
 
 
 class GrpcServer:
@@ -120,12 +130,10 @@ class GrpcServer:
         await self._server.start()
 
     async def set_serving(self, *, serving: bool) -> None:
-        """What health says of the server ("") and of each service that answers."""
-        status = health_pb2.HealthCheckResponse
-        await self._health.set("", status.SERVING if serving else status.NOT_SERVING)
-        for service in self._services:
-            up = serving and service.answers
-            await self._health.set(service.name, status.SERVING if up else status.NOT_SERVING)
+        """What health says of the server ("") and of each service."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in ("", *(service.name for service in self._services)):
+            await self._health.set(name, status)
 
     async def stop(self, grace_seconds: float) -> None:
         """Not-serving, end streams, let calls under way finish for up to the grace, then cancel them."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from agent_tracer.v1.ace_pb2_grpc import AceServiceStub
     from agent_tracer.v1.atlas_pb2_grpc import AtlasServiceStub
+    from agent_tracer.v1.correlation_pb2_grpc import CorrelationServiceStub
     from agent_tracer.v1.trace_pb2_grpc import TraceServiceStub
 
 DEFAULT_ENDPOINT: Final = "127.0.0.1:50051"
@@ -95,6 +96,15 @@ def atlas_service(endpoint: str | None) -> "Iterator[AtlasServiceStub]":
         from agent_tracer.v1.atlas_pb2_grpc import AtlasServiceStub
 
         yield AtlasServiceStub(channel)
+
+
+@contextmanager
+def correlation_service(endpoint: str | None) -> "Iterator[CorrelationServiceStub]":
+    """CorrelationService at the endpoint; errors as in `open_channel`."""
+    with open_channel(endpoint) as channel:
+        from agent_tracer.v1.correlation_pb2_grpc import CorrelationServiceStub
+
+        yield CorrelationServiceStub(channel)
 
 
 def told(error: "grpc.RpcError", address: str) -> RefusedByServerError | ServerNotReachedError:

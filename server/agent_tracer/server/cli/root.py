@@ -8,7 +8,20 @@ from typing import Any, Final
 import typer
 from typer.core import TyperGroup
 
-from agent_tracer.server.cli import ace, atlas, config_command, demo, doctor, traces, transfer
+from agent_tracer.server.cli import (
+    ace,
+    atlas,
+    config_command,
+    correlate,
+    demo,
+    doctor,
+    failures,
+    graph,
+    incidents,
+    rca,
+    traces,
+    transfer,
+)
 from agent_tracer.server.cli.console import show, tolerate_encodings
 from agent_tracer.server.cli.errors import CommandError
 from agent_tracer.server.cli.lazy import add_lazy_command
@@ -68,11 +81,16 @@ def build() -> typer.Typer:
     add_lazy_command(app, "start", f"{_START_MODULE}:start", "Start the server.")
     app.command("demo")(demo.demo)
     app.command("doctor")(doctor.doctor)
+    app.command("correlate")(correlate.correlate)
+    app.command("graph")(graph.graph)
+    app.command("rca")(rca.rca)
     app.add_typer(_traces())
     app.add_typer(_agents())
     app.add_typer(_config())
     app.add_typer(_ace())
     app.add_typer(_atlas())
+    app.add_typer(_failures())
+    app.add_typer(_incidents())
     return app
 
 
@@ -125,6 +143,27 @@ def _atlas() -> typer.Typer:
     group.command("optimize")(atlas.optimize)
     group.command("critical-path")(atlas.critical_path)
     group.command("similar")(atlas.similar)
+    return group
+
+
+def _incidents() -> typer.Typer:
+    group = _group("incidents", "Incidents: what was noticed, where, since when.")
+    group.command("list")(incidents.list_incidents)
+    group.command("get")(incidents.get)
+    group.command("create")(incidents.create)
+    group.command("resolve")(incidents.resolve)
+    return group
+
+
+def _failures() -> typer.Typer:
+    group = typer.Typer(
+        name="failures",
+        add_completion=False,
+        invoke_without_command=True,
+        **{**_SHARED, "no_args_is_help": False},
+    )
+    group.callback()(failures.list_groups)
+    group.command("attribute")(failures.attribute)
     return group
 
 

@@ -75,6 +75,16 @@ class BenchmarkNotFoundError(NotFoundError):
     kind = "benchmark"
 
 
+class IncidentNotFoundError(NotFoundError):
+    """No incident of that id is kept."""
+
+    kind = "incident"
+
+
+class IdConflictError(RefusedError):
+    """The id is in use for something with other content."""
+
+
 class OverloadedError(RefusedError):
     """The server takes no more just now; nothing of the request was kept."""
 
@@ -96,10 +106,6 @@ class StoppingError(RefusedError):
 
 class NothingToScoreError(RefusedError):
     """The period holds nothing that a score, a rank or a comparison could stand on."""
-
-
-class NotBuiltError(RefusedError):
-    """The API names the call, this server does not answer it yet."""
 
 
 @dataclass(slots=True)

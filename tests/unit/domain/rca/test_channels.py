@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent_tracer.server.domain.rca.evidence import Evidence, quantile, robust
@@ -24,6 +24,7 @@ def strongest(evidence: list[Evidence], feature: str) -> str:
     return max((each for each in evidence if each.feature == feature), key=lambda each: each.strength).component
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=50), st.floats(0, 1))
 def test_a_quantile_is_numpys(values: list[float], share: float) -> None:
     assert quantile(sorted(values), share) == pytest.approx(float(np.quantile(values, share)), rel=1e-9, abs=1e-6)

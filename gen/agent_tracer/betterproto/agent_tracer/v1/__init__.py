@@ -750,10 +750,16 @@ class CreateIncidentRequest(betterproto2.Message):
     start_time: "datetime.datetime | None" = betterproto2.field(
         5, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
+    """
+    Now where empty.
+    """
 
     end_time: "datetime.datetime | None" = betterproto2.field(
         6, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
+    """
+    Not known to be over where empty.
+    """
 
     labels: "dict[str, str]" = betterproto2.field(
         7, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
@@ -1281,6 +1287,11 @@ class ListFailureGroupsResponse(betterproto2.Message):
 
     next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
 
+    caveats: "list[str]" = betterproto2.field(3, betterproto2.TYPE_STRING, repeated=True)
+    """
+    What the answer lacks, such as runs that failed a moment ago.
+    """
+
 
 default_message_pool.register_message("agent_tracer.v1", "ListFailureGroupsResponse", ListFailureGroupsResponse)
 
@@ -1802,6 +1813,11 @@ class ServiceGraph(betterproto2.Message):
     nodes: "list[ServiceNode]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
     edges: "list[ServiceEdge]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
+
+    caveats: "list[str]" = betterproto2.field(3, betterproto2.TYPE_STRING, repeated=True)
+    """
+    What the answer lacks, such as the graph database while it does not answer.
+    """
 
 
 default_message_pool.register_message("agent_tracer.v1", "ServiceGraph", ServiceGraph)
@@ -2529,6 +2545,10 @@ class CorrelationServiceStub(betterproto2_grpclib.ServiceStub):
         deadline: "Deadline | None" = None,
         metadata: "MetadataLike | None" = None,
     ) -> "Incident":
+        """
+        The same again is no error; an end where there was none resolves the incident; anything else is ID_CONFLICT.
+        Fields left out of a repetition say nothing.
+        """
 
         return await self._unary_unary(
             "/agent_tracer.v1.CorrelationService/CreateIncident",
@@ -2586,6 +2606,9 @@ class CorrelationServiceStub(betterproto2_grpclib.ServiceStub):
         deadline: "Deadline | None" = None,
         metadata: "MetadataLike | None" = None,
     ) -> "ListIncidentsResponse":
+        """
+        Newest start first.
+        """
 
         return await self._unary_unary(
             "/agent_tracer.v1.CorrelationService/ListIncidents",

@@ -8,6 +8,7 @@ from typing import Any, Final
 import structlog
 from clickhouse_connect.driver.client import Client
 
+from agent_tracer.server.adapters.clickhouse import graph_settling
 from agent_tracer.server.adapters.clickhouse import settle_sql as sql
 from agent_tracer.server.adapters.clickhouse.engine import Engine
 from agent_tracer.server.adapters.clickhouse.rollups import roll_hours
@@ -160,8 +161,8 @@ class ClickHouseSettler:
         _run(client, sql.SPANS, values)
         _link(client, batch.largest)
         made = (sql.TRACES, sql.TRACE_UNITS, sql.SPAN_UNITS, sql.HOURS, sql.UNITS, sql.TASKS, sql.EDGES)
-        withdrawn = (sql.FORMER, sql.WITHDRAWN_TASKS, sql.WITHDRAWN_UNITS)
-        for statement in made + (withdrawn if batch.again else ()):
+        withdrawn = (sql.FORMER, sql.WITHDRAWN_TASKS, sql.WITHDRAWN_UNITS) if batch.again else ()
+        for statement in (*made, graph_settling.CALLS, *withdrawn, graph_settling.BUCKETS):
             _run(client, statement, values)
 
 
@@ -207,13 +208,17 @@ def _run(client: Client, statement: str, parameters: Mapping[str, Any] | None = 
 
 
 _FORGET: Final = (
+    *graph_settling.FORGET,
     # The hours' sums do not hold any more.
     f"""
 INSERT INTO settled_hours (tenant, hour, received_at, settled_at)
 SELECT DISTINCT tenant, hour, now64(9), greatest(now64(9), (SELECT max(rolled_at) FROM settled_hours) + toIntervalNanosecond(1))
 FROM units WHERE {OF_TRACE}
 """,
-    *(f"DELETE FROM {table} WHERE {OF_TRACE}" for table in ("units", "tasks", "service_edges")),
+    *(
+        f"DELETE FROM {table} WHERE {OF_TRACE}"
+        for table in ("units", "tasks", "service_edges", "component_calls", "failures")
+    ),
 )
 
 

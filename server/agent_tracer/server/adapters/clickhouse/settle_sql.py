@@ -11,6 +11,7 @@ All of them run on one thread, which keeps a memory table's rows in the order of
 
 from typing import Final
 
+from agent_tracer.server.adapters.clickhouse.graph_settling import DATABASE
 from agent_tracer.server.adapters.clickhouse.views import RANK, ROOT_STATUS, WORST_STATUS, first_by_rank
 
 HOPS: Final = 16
@@ -34,7 +35,13 @@ _SPAN_TYPES: Final = {
     **dict.fromkeys(_TOKENS, "UInt32"), "cost": "Nullable(Float64)",
 }  # fmt: skip
 # Joins on numbers and ids of fixed length take a third of those on a tenant's name.
-_MADE_TYPES: Final = {"tenant_key": "UInt64", "ended": _NAME, "is_tool": "Bool", "is_counted": "Bool"}
+_MADE_TYPES: Final = {
+    "tenant_key": "UInt64",
+    "ended": _NAME,
+    "is_tool": "Bool",
+    "is_counted": "Bool",
+    "database": _NAME,
+}
 
 _UNIT_TYPES: Final = {
     "unit": "Int8", "tenant_key": "UInt64", "n": "UInt32", "agent_n": "UInt32", "tenant": _NAME, "trace_id": "FixedString(16)",
@@ -120,7 +127,7 @@ INSERT INTO settle_spans (n, {", ".join((*_SPAN_TYPES, *_MADE_TYPES))})
 SELECT toUInt32(rowNumberInAllBlocks() + 1), * FROM (
   SELECT {", ".join(f"s.{c} AS {c}" for c in _SPAN_TYPES)}, cityHash64(s.tenant) AS tenant_key, {ROOT_STATUS},
     NOT s.is_call AND (s.kind = 'tool' OR s.tool_name != ''),
-    s.is_call AND (s.input_tokens + s.output_tokens > 0 OR s.cost IS NOT NULL)
+    s.is_call AND (s.input_tokens + s.output_tokens > 0 OR s.cost IS NOT NULL), {DATABASE}
   FROM spans AS s
   WHERE (s.tenant, toStartOfHour(s.start_time), s.trace_id) IN ({_KEYS}) AND s.received_at >= {_FROM_NS % "received"}
   LIMIT 1 BY tenant_key, s.trace_id, s.span_id

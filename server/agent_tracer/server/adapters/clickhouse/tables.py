@@ -2,7 +2,14 @@
 
 from typing import Final
 
-from agent_tracer.server.adapters.clickhouse import settled_tables
+from agent_tracer.server.adapters.clickhouse import (
+    detector_tables,
+    failure_tables,
+    graph_tables,
+    incident_tables,
+    settled_tables,
+    telemetry_tables,
+)
 from agent_tracer.server.adapters.clickhouse.columns import COUNT as _COUNT
 from agent_tracer.server.adapters.clickhouse.columns import NAME as _NAME
 from agent_tracer.server.adapters.clickhouse.columns import TEXT as _TEXT
@@ -294,11 +301,36 @@ MIGRATIONS: Final = (
         *(settled_tables.TASK_HOURS, settled_tables.ROLL_ANEW, SCORES, BENCHMARKS, LOOKS),
         *(f"ALTER TABLE {table} MODIFY SETTING {_SYNCED}" for table in _NOT_DERIVED),
     ),
+    (*incident_tables.ALL, *failure_tables.ALL, *graph_tables.ALL, *detector_tables.ALL, *telemetry_tables.ALL),
 )
 """Migration n is MIGRATIONS[n - 1]: the statements that bring a store from version n - 1 to n."""
 
-RAW_TABLES: Final = ("spans", "traces", "logs", "metric_points", "evaluations", "quarantine", "service_edges")
+RAW_TABLES: Final = (
+    "spans",
+    "traces",
+    "logs",
+    "metric_points",
+    "evaluations",
+    "quarantine",
+    "service_edges",
+    "failures",
+    "component_calls",
+    "settled_buckets",
+    "watched_buckets",
+)
 """Tables kept for store.retention_days."""
 
-ROLLUP_TABLES: Final = ("tasks", "units", "unit_hours", "task_hours", "settled_hours", "scores", "benchmarks", "looks")
+ROLLUP_TABLES: Final = (
+    "tasks",
+    "units",
+    "unit_hours",
+    "task_hours",
+    "settled_hours",
+    "scores",
+    "benchmarks",
+    "looks",
+    "incidents",
+    "graph_buckets",
+    "graph_facts",
+)
 """Tables kept for store.rollup_retention_days."""

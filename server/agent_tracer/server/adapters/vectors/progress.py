@@ -28,7 +28,7 @@ class FileProgress:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            _log.warning("which traces are findable is not known; all are gone through", reason=type(error).__name__)
+            _log.warning("how far it had come is not known; all traces are gone through", reason=type(error).__name__)
             return None
 
     def save(self, progress: Progress) -> None:

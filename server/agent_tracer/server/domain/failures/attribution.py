@@ -60,7 +60,10 @@ def attribute_failure(steps: Sequence[Step], ranking: Ranking | None = None) -> 
 
 
 def _means(contributions: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """What is usual in the run; where nobody else decided anything, nothing is."""
     names = contributions[0] if contributions else ()
+    if len(contributions) == 1:
+        return dict.fromkeys(names, 0.0)
     return {name: sum(parts[name] for parts in contributions) / len(contributions) for name in names}
 
 
@@ -69,5 +72,7 @@ def _reasons(run: Run, at: int, parts: Mapping[str, float], means: Mapping[str, 
     apart = (name for name in parts if parts[name] > (means[name] if FEATURES[name].falling else max(0, means[name])))
     telling = sorted(apart, key=lambda name: means[name] - parts[name])
     sentences = [FEATURES[name].reason(run, at) for name in telling]
-    found = [sentence for sentence in [*sentences, *observations(run, at)] if sentence][:REASONS_MAX]
+    found = [sentence for sentence in dict.fromkeys([*sentences, *observations(run, at)]) if sentence][:REASONS_MAX]
+    if len(run.candidates) == 1:
+        found = ["Nobody else decided anything.", *found][:REASONS_MAX]
     return found or [f"Only its place speaks for it: decision {run.rank[at] + 1} of {len(run.candidates)}."]

@@ -36,8 +36,8 @@ class Dependencies:
 def tokens(text: str) -> frozenset[str]:
     """Words of four letters and more, numbers of two digits and more, pairs of signs of unspaced scripts."""
     found: set[str] = set()
-    for match in _TOKEN.finditer(text.lower()):
-        found.add(match.group().rstrip(".,:/-"))
+    for token in dict.fromkeys(_TOKEN.findall(text.lower())):
+        found.add(token.rstrip(".,:/-"))
         if len(found) >= _TOKENS_MAX:
             break
     return frozenset(found)

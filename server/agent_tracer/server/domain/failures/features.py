@@ -152,6 +152,8 @@ FEATURES: Final[Mapping[str, Feature]] = {
 def observations(run: Run, at: int) -> list[str]:
     """What else is to be seen at a step: no evidence by the fitted model, but what a reader looks for."""
     step, found = run.steps[at], []
+    if _answered_by_error(run, at):
+        found.append(_error_reason(run, at))
     overlap, earlier = run.repeated(at)
     if overlap >= REPETITION_MIN:
         found.append(f"It repeats step {run.steps[earlier].index} ({100 * overlap:.0f} % of the words).")

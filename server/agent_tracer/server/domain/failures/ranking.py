@@ -17,6 +17,8 @@ from agent_tracer.server.domain.failures.run import Run, Shape
 
 MODEL_FILE: Final = "attribution_model.json"
 _CHANCE_MIN: Final = 1e-6
+_CHANCE_MAX: Final = 82 / 85
+"""Of 85 labelled runs, those whose culprit was a candidate at all: of one candidate alone no more is known."""
 
 
 class ModelError(ValueError):
@@ -58,7 +60,7 @@ class Ranking:
 
     def confidence(self, chance: float) -> float:
         """Of the steps given this confidence, this share is the culprit's."""
-        bounded = min(1 - _CHANCE_MIN, max(_CHANCE_MIN, chance))
+        bounded = min(_CHANCE_MAX, max(_CHANCE_MIN, chance))
         return 1 / (1 + math.exp(-(self.intercept + self.slope * math.log(bounded / (1 - bounded)))))
 
 

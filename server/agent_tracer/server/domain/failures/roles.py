@@ -43,7 +43,7 @@ _HUB_TURNS_MIN: Final = 6
 
 def roles(steps: Sequence[Step]) -> list[Role]:
     """The role of each step: by kind, else by a general word in the agent's name, else by how the turns alternate."""
-    found = [_KINDS.get(step.kind) or _by_name(step.actor) for step in steps]
+    found = [_KINDS.get(step.kind) or role_by_name(step.actor) for step in steps]
     if Role.ORCHESTRATOR not in found:
         hub = _hub([step for step, role in zip(steps, found, strict=True) if role is Role.WORKER])
         found = [
@@ -53,7 +53,8 @@ def roles(steps: Sequence[Step]) -> list[Role]:
     return found
 
 
-def _by_name(name: str) -> Role:
+def role_by_name(name: str) -> Role:
+    """By a general word in it; a worker where there is none."""
     words = name_words(name)
     if words & _DOER_WORDS:
         return Role.WORKER

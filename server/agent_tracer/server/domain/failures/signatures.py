@@ -14,8 +14,10 @@ from agent_tracer.server.domain.failures.wording import error_line, has_error
 NAME_CHARACTERS_MAX: Final = 128
 TITLE_CHARACTERS_MAX: Final = 160
 
-_HASH_PERSON: Final = b"agent-tracer:fg1"
+VERSION: Final = "fg1"
 """Goes up with every change of what a signature is: groups of two versions must not be mixed."""
+
+_HASH_PERSON: Final = f"agent-tracer:{VERSION}".encode()
 
 _GROUP_BYTES: Final = 8
 _EXCEPTION: Final = re.compile(r"^\s*(?:[\w.]+\.)?(\w+(?:Error|Exception|Warning|Exit|Interrupt|Timeout))\b")
@@ -46,14 +48,15 @@ class Signature:
         return f"{where}: {what}"[:TITLE_CHARACTERS_MAX]
 
 
-def signature(steps: Sequence[Step]) -> Signature:
+def signature(steps: Sequence[Step], others: Sequence[Step] = ()) -> Signature:
     """The signature of a failed run: its deepest failing step that no retry mended, the last of equally deep ones.
 
-    Failing steps are those of status error; where there are none, the tools' whose text reports an error. A run without
-    any is known by its last step that is not a person's.
+    Failing steps are those of status error; where there are none, the tools' whose text reports an error; then those
+    of `others` (the spans around the steps) that say how they failed. A run without any is known by its last step that
+    is not a person's.
     """
     ordered = bounded(steps)
-    step = _failing(ordered)
+    step = _failing(ordered) or _telling(others)
     if step is None:
         last = next((one for one, role in _backwards(ordered) if role is not Role.REQUESTER), None)
         return _signed(last.kind if last else "", _name(last) if last else "", "", "")
@@ -78,6 +81,12 @@ def _failing(steps: Sequence[Step]) -> Step | None:
     failed = marked or reported[::-1]
     depth = _depths(steps)
     return max(_not_retried(failed, steps), key=lambda step: (depth[step.span_id], step.index), default=None)
+
+
+def _telling(others: Sequence[Step]) -> Step | None:
+    told = [step for step in bounded(others) if step.failed and (step.error_type or step.message)]
+    depth = _depths(told)
+    return max(told, key=lambda step: (depth[step.span_id], step.index), default=None)
 
 
 def _not_retried(failed: Sequence[Step], steps: Sequence[Step]) -> list[Step]:

@@ -44,8 +44,9 @@ class Step:
 
     @property
     def actor(self) -> str:
-        """Who acted: the agent, else what the step is called by."""
-        return self.agent_id or self.tool_name or self.name
+        """Who acted: the agent, else what the step is called by. What stands in brackets is said of the turn."""
+        name = self.agent_id or self.tool_name or self.name
+        return name.partition(" (")[0] or name
 
 
 def bounded(steps: Sequence[Step]) -> list[Step]:

@@ -6,13 +6,24 @@ from typing import Final
 HEAD_CHARACTERS: Final = 4_000
 """Of a text and of its end: where errors and verdicts stand. A page quoted in between has words of its own."""
 
-_ERROR: Final = re.compile(
-    r"traceback \(most recent|^\s*error\b|\b\w+(?:error|exception)\s*:|exit ?(?:code|status):? *[1-9]"
-    r"|\b(?:execution|request|call|command|tool|script) failed\b|\bfatal:|\bpanic:|segmentation fault"
-    r"|\b(?:http )?(?:status|code):? *[45]\d\d\b|\btimed out\b|\bpermission denied\b|command not found"
-    r"|no such file|content[ _-]?filter",
-    re.IGNORECASE | re.MULTILINE,
+_ERRORS: Final = tuple(
+    (words, re.compile(pattern, re.IGNORECASE | re.MULTILINE))
+    for words, pattern in (
+        (("traceback (most recent",), r"traceback \(most recent"),
+        (("error",), r"^\s*error\b"),
+        (("error", "exception"), r"(?<=\w)(?:error|exception)\s*:"),
+        (("exit",), r"exit ?(?:code|status):? *[1-9]"),
+        ((" failed",), r"\b(?:execution|request|call|command|tool|script) failed\b"),
+        (("fatal:", "panic:"), r"\b(?:fatal|panic):"),
+        (("segmentation fault",), r"segmentation fault"),
+        (("status", "code"), r"\b(?:http )?(?:status|code):? *[45]\d\d\b"),
+        (("timed out", "permission denied"), r"\b(?:timed out|permission denied)\b"),
+        (("command not found", "no such file"), r"command not found|no such file"),
+        (("filter",), r"content[ _-]?filter"),
+    )
 )
+"""Looked for only where one of its words is there: all of them at each letter take a millisecond for a long text."""
+
 _DOUBT: Final = re.compile(
     r"\b(?:sorry|apologi[sz]e|apologies|unfortunately|unable to|not able to|couldn'?t|could not|cannot|can'?t|failed to"
     r"|seems? (?:that )?(?:there|the)|it (?:seems|appears)|not (?:possible|available|accessible|found)"
@@ -41,16 +52,23 @@ _OBJECTION: Final = re.compile(
 
 def has_error(text: str) -> bool:
     """Whether the beginning or end of the text reports an error of a program, request or tool."""
-    return _ERROR.search(ends(text)) is not None
+    return _error(ends(text)) is not None
 
 
 def error_line(text: str) -> str:
     """The first line that reports an error; "" where none does."""
-    found = _ERROR.search(text[:HEAD_CHARACTERS]) or _ERROR.search(text[-HEAD_CHARACTERS:])
+    found = _error(text[:HEAD_CHARACTERS]) or _error(text[-HEAD_CHARACTERS:])
     if found is None:
         return ""
     begin = found.string.rfind("\n", 0, found.end()) + 1
     return found.string[begin:].partition("\n")[0].strip()
+
+
+def _error(text: str) -> re.Match[str] | None:
+    """The first place that reports an error."""
+    lowered = text.lower()
+    found = (pattern.search(text) for words, pattern in _ERRORS if any(word in lowered for word in words))
+    return min((one for one in found if one is not None), key=lambda one: one.start(), default=None)
 
 
 def doubts(text: str) -> int:

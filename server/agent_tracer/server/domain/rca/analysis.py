@@ -1,6 +1,6 @@
 """The answer to an incident: the cause with its confidence, how it spread, what to do, and what the answer rests on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -9,10 +9,15 @@ from agent_tracer.server import limits
 from agent_tracer.server.domain.rca.changes import Suspect, culprit, likelihood
 from agent_tracer.server.domain.rca.coefficients import THRESHOLD
 from agent_tracer.server.domain.rca.evidence import Evidence
+from agent_tracer.server.domain.rca.fault_types import fault_type, signature_of
 from agent_tracer.server.domain.rca.features import Findings, gather
 from agent_tracer.server.domain.rca.model import FITTED, NONE, Model, confidence, shares
 from agent_tracer.server.domain.rca.signatures import diagnose
+from agent_tracer.server.domain.rca.telling import is_telling
 from agent_tracer.server.domain.rca.view import IncidentView
+
+KIND_CHANCE_MIN: Final = 0.6
+"""A kind of fault less likely than this does not decide what an issue is called."""
 
 SHARE_MIN: Final = 0.01
 """A component of a smaller share is no candidate."""
@@ -62,19 +67,23 @@ def analyze(view: IncidentView, depth: int, model: Model = FITTED) -> Analysis:
     suspect = _suspect(view, findings, order[0], depth)
     if suspect is not None:
         order = _changed_first(suspect, order)
-    candidates = _candidates(findings, ranked, order, suspect, model)
+    order = [name for at, name in enumerate(order) if at == 0 or ranked[name] >= SHARE_MIN]
+    alarms_only = bool(view.alarms) and not (view.metrics or view.logs or view.services)
+    confidences = {name: confidence(ranked[name], model, alarms_only) for name in order}
+    candidates = _candidates(view, findings, order, confidences, suspect)
     top = candidates[0]
-    if suspect is None and nothing > ranked[order[0]]:
+    if suspect is None and (nothing > ranked[order[0]] or not is_telling(top.component, findings.evidence)):
         return _silent(view, findings, candidates, "what moved is within what moves in quiet hours")
     if top.confidence < THRESHOLD and suspect is None:
         said = f"the best candidate, {top.component}, reaches a confidence of {top.confidence:.2f} only"
         return _silent(view, findings, candidates, f"{said}; {THRESHOLD} is needed")
     evidence = [*findings.evidence, *_change_evidence(top, suspect)]
+    expected = _expected(view, findings, top.component)
     return Analysis(
         top,
         _chain(view, findings, top, evidence, depth),
         _affected(findings, view, top.component, depth),
-        diagnose(top.component, findings.evidence, top.change).recommendations,
+        diagnose(top.component, findings.evidence, top.change, expected).recommendations,
         candidates,
         _strongest(evidence, candidates),
         "",
@@ -95,16 +104,26 @@ def _changed_first(suspect: Suspect, order: Sequence[str]) -> list[str]:
 
 
 def _candidates(
-    findings: Findings, ranked: dict[str, float], order: Sequence[str], suspect: Suspect | None, model: Model
+    view: IncidentView,
+    findings: Findings,
+    order: Sequence[str],
+    confidences: Mapping[str, float],
+    suspect: Suspect | None,
 ) -> list[RootCause]:
-    chosen = [name for at, name in enumerate(order) if at == 0 or ranked[name] >= SHARE_MIN]
     found = []
-    for at, name in enumerate(chosen[: limits.RCA_CANDIDATES_MAX]):
+    for at, name in enumerate(order[: limits.RCA_CANDIDATES_MAX]):
         cause = suspect if at == 0 else None
         change = cause.change.change_id if cause else ""
-        sure = confidence(ranked[name], model) if cause is None else likelihood(cause)
-        found.append(RootCause(name, diagnose(name, findings.evidence, change).issue, round(sure, 4), change))
+        sure = confidences[name] if cause is None else likelihood(cause)
+        issue = diagnose(name, findings.evidence, change, _expected(view, findings, name)).issue
+        found.append(RootCause(name, issue, round(sure, 4), change))
     return found
+
+
+def _expected(view: IncidentView, findings: Findings, component: str) -> str:
+    """The signature of the kind of fault that the alarms of the component tell of, where they do so clearly."""
+    kind, chance = fault_type(view, component, findings.features[component])
+    return signature_of(kind) if chance >= KIND_CHANCE_MIN else ""
 
 
 def _change_evidence(top: RootCause, suspect: Suspect | None) -> list[Evidence]:

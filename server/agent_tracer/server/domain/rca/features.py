@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agent_tracer.server.domain.rca.alarm_evidence import alarm_evidence
+from agent_tracer.server.domain.rca.alarm_words import word_features
 from agent_tracer.server.domain.rca.evidence import Evidence
 from agent_tracer.server.domain.rca.excess_evidence import excess_evidence
 from agent_tracer.server.domain.rca.graph import CallGraph, call_graph
@@ -26,6 +27,10 @@ STRENGTH_UNIT: Final = 4.0
 
 STRENGTH_TELLING: Final = 2.0
 """Where the largest strength of a kind is below it, being first says little: somebody always is."""
+
+SHARE: Final = ".share"
+RANK: Final = ".rank"
+"""Endings of the names of features beside the strength itself."""
 
 UNREACHED: Final = "unreached"
 SYMPTOM: Final = "symptom"
@@ -55,8 +60,10 @@ def gather(view: IncidentView, depth: int) -> Findings:
         told = 1.0 if name.startswith("alarm") else -math.expm1(-((first / STRENGTH_TELLING) ** 2))
         for rank, component in enumerate(order, start=1):
             features[component][name] = strengths[component] / STRENGTH_UNIT
-            features[component][f"{name}.share"] = told * strengths[component] / first
-            features[component][f"{name}.rank"] = told / rank
+            features[component][f"{name}{SHARE}"] = told * strengths[component] / first
+            features[component][f"{name}{RANK}"] = told / rank
+    for component, own in word_features(view).items():
+        features[component].update(own)
     if graph.callees.get(view.incident.component):
         reached = graph.reached(view.incident.component, depth)
         for component in features.keys() - reached.keys():

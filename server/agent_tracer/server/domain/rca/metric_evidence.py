@@ -4,6 +4,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Final
 
 from agent_tracer.server.domain.rca.evidence import SCORE_MAX, Evidence, known, onset, robust
@@ -28,9 +29,15 @@ _PATTERNS: Final = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pa
 _WORD_EDGE: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
+def family(name: str) -> str:
+    """The metric's own name, without the attributes in braces that tell its series apart."""
+    return name.partition("{")[0]
+
+
+@lru_cache(maxsize=4096)
 def kind_of(name: str) -> str:
     """What the metric measures, by its name: a kind of `KINDS`, else "other"."""
-    spaced = _WORD_EDGE.sub("_", name).lower()
+    spaced = _WORD_EDGE.sub("_", family(name)).lower()
     return next((kind for kind, pattern in _PATTERNS if pattern.search(spaced)), "other")
 
 
@@ -42,7 +49,7 @@ def metric_evidence(view: IncidentView) -> Iterator[Evidence]:
         before, during = known(shown.before), known(shown.during)
         if not before or not during:
             continue
-        middle, scale = robust(before, floors[metric.name])
+        middle, scale = robust(before, floors[family(metric.name)])
         if scale <= 0:
             continue
         kind = kind_of(metric.name)
@@ -81,5 +88,5 @@ def _floors(metrics: Sequence[MetricSeries]) -> dict[str, float]:
     sizes: dict[str, list[float]] = defaultdict(list)
     for metric in metrics:
         values = inverted(metric)
-        sizes[metric.name] += [abs(value) for value in known([*values.before, *values.during])]
+        sizes[family(metric.name)] += [abs(value) for value in known([*values.before, *values.during])]
     return {name: 0.1 * sum(values) / len(values) if values else 0.0 for name, values in sizes.items()}

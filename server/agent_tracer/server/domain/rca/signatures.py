@@ -190,8 +190,8 @@ SIGNATURES: Final = (
         issue="The network at {component} is slow or loses packets: {figures}",
         advice=(
             (
-                "Check node, proxy and policies between {component} and {subject}: the server's own time "
-                "does not explain the calls'."
+                "Check node, proxy and policies on the roads to and from {component} (first {subject}): "
+                "the servers' own time does not explain the calls'."
             ),
         ),
         features=(
@@ -201,6 +201,12 @@ SIGNATURES: Final = (
         ),
         words="",
         weight=1.0,
+    ),
+    Signature(
+        name="down",
+        issue="{component} was killed or does not come up again: {figures}",
+        advice=("Look at the last exit of {component}: its code, its limits, its probes, and what evicted it.",),
+        features=(),
     ),
     Signature(
         name="traffic_surge",
@@ -290,15 +296,20 @@ class Diagnosis:
     recommendations: Sequence[str]
 
 
-def diagnose(component: str, evidence: Sequence[Evidence], change: str = "") -> Diagnosis:
-    """The signature that the component's own evidence supports best; a named change comes before them all."""
+def diagnose(component: str, evidence: Sequence[Evidence], change: str = "", expected: str = "") -> Diagnosis:
+    """The signature that the component's own evidence supports best; a named change comes before them all.
+
+    `expected`: the name of the signature that is known otherwise to be likely, empty where none is.
+    """
     own = sorted((each for each in evidence if each.component == component), key=lambda each: -each.strength)
     best, leading, most = UNKNOWN, own[:1], 0.0
-    for signature in SIGNATURES:
+    for signature in [each for each in SIGNATURES if expected in {"", each.name}]:
         fitting = [each for each in own if each.strength >= STRENGTH_MIN and _fits(signature, each)]
         support = max((each.strength for each in fitting), default=0.0) * signature.weight
         if support > most:
             best, leading, most = signature, fitting[:1], support
+        elif expected:
+            best = signature
     return _filled(CHANGE if change else best, component, leading, change, best.advice)
 
 

@@ -49,7 +49,7 @@ class LogSeries:
 
 @dataclass(frozen=True, slots=True)
 class ServiceSeries:
-    """Spans of a component per bucket. `own_errors`: failed spans without a failed child. `self_ms`: medians."""
+    """Spans of a component per bucket. `own_errors`: failed spans without a failed child. `self_ms`: means."""
 
     component: str
     calls: Series

@@ -1,0 +1,1 @@
+"""What belongs with a trace: metrics, log records, traces and events around it. Pure functions over aggregates."""
