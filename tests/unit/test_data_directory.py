@@ -58,6 +58,16 @@ def test_a_directory_that_cannot_be_is_named_with_the_setting(tmp_path: Path, pl
     assert str(tmp_path / place) in str(raised.value)
 
 
+def test_a_relative_path_stays_the_same_place_when_the_working_directory_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with locked_directory(Path("data")) as directory:
+        assert directory.root == tmp_path / "data"
+        assert directory.journal.is_absolute()
+        assert directory.store.is_absolute()
+
+
 def test_an_unusable_file_below_is_named_too(tmp_path: Path) -> None:
     directory = DataDirectory(tmp_path)
     directory.journal.touch()

@@ -50,8 +50,10 @@ class DataDirectory:
 def locked_directory(root: Path) -> Iterator[DataDirectory]:
     """Create the directory where needed and hold its lock. Raises DataDirectoryError.
 
-    The lock is the kernel's and goes with the process, however that ends.
+    The lock is the kernel's and goes with the process, however that ends. Its paths are absolute: the embedded engine
+    changes the process's working directory while it opens.
     """
+    root = root.absolute()
     try:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
