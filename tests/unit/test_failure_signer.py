@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -240,7 +240,7 @@ async def test_what_is_left_of_an_import_is_signed_after_a_restart(monkeypatch: 
 
 
 async def test_the_task_signs_what_comes_and_saves_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FAILURE_INTERVAL_SECONDS_MIN", 0.0)
+    monkeypatch.setattr(module, "_PACE", replace(module._PACE, seconds_min=0.0))
     world = World()
     signer = world.signer()
     task = asyncio.create_task(signer.run())

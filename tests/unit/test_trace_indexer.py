@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -344,7 +344,7 @@ async def test_of_too_many_traces_the_first_received_are_left_out(monkeypatch: p
 
 async def test_it_runs_until_it_is_cancelled_and_then_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "INDEX_INTERVAL_SECONDS_MIN", 0.001)
-    monkeypatch.setattr(module, "INDEX_COST_FACTOR", 0)
+    monkeypatch.setattr(module, "_PACE", replace(module._PACE, seconds_min=0.001, cost_factor=0))
     world = World()
     indexer = world.indexer()
     running = asyncio.create_task(indexer.run())

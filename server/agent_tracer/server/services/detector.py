@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Final
 
-import structlog
-
 from agent_tracer.server.domain.detection.episodes import (
     RESOLVED_BUCKETS,
     Episode,
@@ -48,9 +46,18 @@ from agent_tracer.server.ports.incidents import IncidentStore
 from agent_tracer.server.ports.journal import Record
 from agent_tracer.server.ports.store import QueryTimeoutError, StoreDownError, TooMuchDataError
 from agent_tracer.server.ports.watched import Changed, WatchedStore
+from agent_tracer.server.services.pacing import Pace
 
-_log: Final = structlog.get_logger("detector")
 _DOWN: Final = (StoreDownError, QueryTimeoutError, TooMuchDataError)
+_PACE: Final = Pace(
+    part="detector",
+    what="services are judged",
+    expected=_DOWN,
+    cost_factor=DETECT_COST_FACTOR,
+    retry_seconds=DETECT_RETRY_SECONDS,
+    seconds_min=DETECT_INTERVAL_SECONDS_MIN,
+    seconds_max=DETECT_INTERVAL_SECONDS_MAX,
+)
 """Later it may work."""
 _STRAGGLING_BUCKETS: Final = DETECT_STRAGGLING_SECONDS // BUCKET_SECONDS
 _LIVE_HOURS: Final = 2
@@ -132,7 +139,7 @@ class Detector:
         pause_seconds = DETECT_INTERVAL_SECONDS_MIN
         while True:
             await asyncio.sleep(pause_seconds)
-            pause_seconds = await self._work_timed()
+            pause_seconds = await _PACE.pause_after(self._in_turn, self._wake)
             with suppress(TimeoutError):
                 # Buckets close, and incidents are over, without anything coming.
                 async with asyncio.timeout(BUCKET_SECONDS if self._waiting or self._open else None):
@@ -144,20 +151,10 @@ class Detector:
             async with self._turn:
                 await self._work(seconds)
 
-    async def _work_timed(self) -> float:
-        """Seconds of the pause that is due after it."""
-        started = time.perf_counter()
-        try:
-            async with self._turn:
-                self._wake.clear()
-                await self._work(DETECT_SLICE_SECONDS)
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with detection, the server must go on
-            tell = _log.warning if isinstance(error, _DOWN) else _log.error
-            tell("services are judged later", reason=type(error).__name__, retry_seconds=DETECT_RETRY_SECONDS)
-            self._wake.set()
-            return DETECT_RETRY_SECONDS
-        seconds = (time.perf_counter() - started) * DETECT_COST_FACTOR
-        return min(max(seconds, DETECT_INTERVAL_SECONDS_MIN), DETECT_INTERVAL_SECONDS_MAX)
+    async def _in_turn(self) -> None:
+        async with self._turn:
+            self._wake.clear()
+            await self._work(DETECT_SLICE_SECONDS)
 
     async def _work(self, seconds: float) -> None:
         """Everything that is due, or as much as can be begun in about so long."""

@@ -7,8 +7,6 @@ from contextlib import suppress
 from itertools import groupby
 from typing import Final
 
-import structlog
-
 from agent_tracer.server.domain.failures.signatures import VERSION, Signature, signature
 from agent_tracer.server.domain.failures.spans import RunSpan, run_steps
 from agent_tracer.server.domain.ids import OtelTraceId
@@ -28,15 +26,24 @@ from agent_tracer.server.ports.journal import Record
 from agent_tracer.server.ports.outlines import Progress, ProgressKeeper
 from agent_tracer.server.ports.settling import ReceivedRange
 from agent_tracer.server.ports.store import QueryTimeoutError, StoreDownError, TooMuchDataError
+from agent_tracer.server.services.pacing import Pace
 from agent_tracer.server.services.received_ranges import WaitingRanges
 
-_log: Final = structlog.get_logger("failures")
 _OVERLAP_NS: Final = SETTLE_OVERLAP_SECONDS * 1_000_000_000
 _GAP_NS: Final = 3600 * 1_000_000_000
 _END_OF_TIME_NS: Final = 2**62
 """A time in the year 2116, since records may carry the time of a clock that was ahead."""
 _DOWN: Final = (StoreDownError, QueryTimeoutError, TooMuchDataError, OSError)
 """Later it may work."""
+
+_PACE: Final = Pace(
+    part="failures",
+    what="failed runs are grouped",
+    expected=_DOWN,
+    cost_factor=FAILURE_COST_FACTOR,
+    retry_seconds=FAILURE_RETRY_SECONDS,
+    seconds_min=FAILURE_INTERVAL_SECONDS_MIN,
+)
 
 
 class FailureSigner:
@@ -102,16 +109,11 @@ class FailureSigner:
 
     async def _work_timed(self) -> float:
         """Seconds of the pause that is due after it."""
-        started = time.perf_counter()
-        try:
-            async with self._turn:
-                await self._work()
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with failed runs, the server must go on
-            tell = _log.warning if isinstance(error, _DOWN) else _log.error
-            tell("failed runs are grouped later", reason=type(error).__name__, retry_seconds=FAILURE_RETRY_SECONDS)
-            self._wake.set()
-            return FAILURE_RETRY_SECONDS
-        return max(FAILURE_INTERVAL_SECONDS_MIN, (time.perf_counter() - started) * FAILURE_COST_FACTOR)
+        return await _PACE.pause_after(self._in_turn, self._wake)
+
+    async def _in_turn(self) -> None:
+        async with self._turn:
+            await self._work()
 
     async def _work(self) -> None:
         """One batch, and what is due."""

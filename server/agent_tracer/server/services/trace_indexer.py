@@ -36,6 +36,7 @@ from agent_tracer.server.ports.vectors import (
     VectorPoint,
     VectorsDownError,
 )
+from agent_tracer.server.services.pacing import Pace
 from agent_tracer.server.services.received_ranges import WaitingRanges
 
 _log: Final = structlog.get_logger("similar")
@@ -46,6 +47,15 @@ _EVER: Final = ReceivedRange(0, 2**62)
 _DAY_NS: Final = 86_400 * 1_000_000_000
 _DOWN: Final = (StoreDownError, QueryTimeoutError, TooMuchDataError, VectorsDownError, EmbedderDownError, OSError)
 """Later it may work."""
+
+_PACE: Final = Pace(
+    part="similar",
+    what="traces are made findable",
+    expected=_DOWN,
+    cost_factor=INDEX_COST_FACTOR,
+    retry_seconds=INDEX_RETRY_SECONDS,
+    seconds_min=INDEX_INTERVAL_SECONDS_MIN,
+)
 
 
 class TraceIndexer:
@@ -111,19 +121,6 @@ class TraceIndexer:
                 async with self._turn:
                     await self._save()
 
-    async def _work_timed(self) -> float:
-        """Seconds of the pause that is due after it."""
-        started = time.perf_counter()
-        try:
-            async with self._turn:
-                await self._work()
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with similarity, the server must go on
-            tell = _log.warning if isinstance(error, _DOWN) else _log.error
-            tell("traces are made findable later", reason=type(error).__name__, retry_seconds=INDEX_RETRY_SECONDS)
-            self._wake.set()
-            return INDEX_RETRY_SECONDS
-        return max(INDEX_INTERVAL_SECONDS_MIN, (time.perf_counter() - started) * INDEX_COST_FACTOR)
-
     async def settled(self) -> None:
         """Index what is loaded now, latest first, for about SETTLED_WAIT_SECONDS_MAX. What is down stays for later."""
         until = time.perf_counter() + SETTLED_WAIT_SECONDS_MAX
@@ -155,6 +152,14 @@ class TraceIndexer:
         former = self._embedders.former
         embedders = [self._embedders.current, *([former] if former is not None else ())]
         return [(one.id, (await one.embed([found[0].outline]))[0]) for one in embedders]
+
+    async def _work_timed(self) -> float:
+        """Seconds of the pause that is due after it."""
+        return await _PACE.pause_after(self._in_turn, self._wake)
+
+    async def _in_turn(self) -> None:
+        async with self._turn:
+            await self._work()
 
     async def _work(self) -> None:
         """One batch, and what is due."""

@@ -23,7 +23,7 @@ from agent_tracer.server.domain.graph.records import (
     relations_of,
     whole_buckets,
 )
-from agent_tracer.server.domain.graph.traversal import Pair, reach, shortest_roads
+from agent_tracer.server.domain.graph.traversal import Pair, reach, shortest_roads, surroundings
 from agent_tracer.server.domain.ids import TenantId
 from agent_tracer.server.domain.telemetry import TimeRange
 from agent_tracer.server.ports.graph import Versions
@@ -58,11 +58,7 @@ class Neo4jGraph:
         relations = relations_of([_fact(tenant, row) for row in await self._connection.rows(cypher.FACTS, of_time)])
         pairs = await self._pairs(of_time)
         reached = await asyncio.to_thread(reach, pairs, relations, walk, most=limit.nodes)
-        found = await self._among(of_time, limit, reached.steps)
-        known = {one.node for one in found.nodes}
-        nodes = [*found.nodes, *(NodeCalls(node) for node in sorted(reached.steps) if node not in known)]
-        inside = [one for one in relations if one.source in reached.steps and one.target in reached.steps]
-        return Graph(nodes, found.edges, inside, found.left_out + reached.is_cut)
+        return surroundings(await self._among(of_time, limit, reached.steps), reached, relations)
 
     async def roads(
         self, tenant: TenantId, ends: Pair, time_range: TimeRange, *, depth: int, limit: int

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent_tracer.server.domain.graph.records import Direction, NodeKey, Relation, Walk
+from agent_tracer.server.domain.graph.records import Direction, Graph, NodeCalls, NodeKey, Relation, Walk
 
 if TYPE_CHECKING:
     import rustworkx
@@ -30,6 +30,14 @@ def reach(pairs: Iterable[Pair], relations: Iterable[Relation], walk: Walk, *, m
     far = net.steps_from(walk.start, walk.depth)
     nearest = sorted(far, key=lambda node: (far[node], node))
     return Reached({node: far[node] for node in nearest[:most]}, len(nearest) > most)
+
+
+def surroundings(among: Graph, reached: Reached, relations: Iterable[Relation]) -> Graph:
+    """What was reached as a graph: `among` has calls between them, but no node that nobody called."""
+    known = {one.node for one in among.nodes}
+    nodes = [*among.nodes, *(NodeCalls(node) for node in sorted(reached.steps) if node not in known)]
+    inside = [one for one in relations if one.source in reached.steps and one.target in reached.steps]
+    return Graph(nodes, among.edges, inside, among.left_out + reached.is_cut)
 
 
 def shortest_roads(
