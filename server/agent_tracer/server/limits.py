@@ -601,14 +601,17 @@ INCIDENTS_READ_MAX: Final = 1_000
 TELEMETRY_RUNS_MAX: Final = 128
 """Stretches of contiguous buckets in one analysis: the same hour of four months of days; each is a condition."""
 
-TELEMETRY_SAMPLE_SPANS_MAX: Final = 250_000
+TELEMETRY_SAMPLE_SPANS_MAX: Final = 150_000
 """Spans matched with their parents, whole traces: half a second, and means of some hundred services settle."""
 
-TELEMETRY_SAMPLE_LOGS_MAX: Final = 250_000
+TELEMETRY_SAMPLE_LOGS_MAX: Final = 150_000
 """Log records below a warning that are masked and counted, a quarter second; of more, a sample stands for all."""
 
 TELEMETRY_METRIC_SERIES_MAX: Final = 3_000
 """Metric series of one analysis, those that moved most: a third of a second; what did not move tells nothing."""
+
+SERIES_LABELS_KEPT_BYTES_MAX: Final = 32 * 1024 * 1024
+"""Labels of metric series in memory, those asked for last: some ten thousand series."""
 
 LOG_TEMPLATES_READ_MAX: Final = 2_000
 """Masked log lines of one analysis, the most frequent and those that changed most; a service has some hundred."""

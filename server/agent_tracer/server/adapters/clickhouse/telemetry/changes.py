@@ -6,6 +6,7 @@ from typing import Final
 from agent_tracer.server.adapters.clickhouse.engine import Engine, Row
 from agent_tracer.server.adapters.clickhouse.telemetry.bodies import body_value
 from agent_tracer.server.adapters.clickhouse.telemetry.events import EVENT_NAME, IS_CHANGE, IS_EVALUATION
+from agent_tracer.server.adapters.clickhouse.telemetry.reading import read
 from agent_tracer.server.adapters.clickhouse.values import read_attributes
 from agent_tracer.server.domain.changes import ChangeEvent, read_changes
 from agent_tracer.server.domain.ids import TenantId
@@ -40,7 +41,7 @@ ORDER BY ns DESC, body LIMIT {CHANGE_EVENTS_READ_MAX}
 
 async def changes(engine: Engine, tenant: TenantId, time_range: TimeRange) -> Sequence[Change]:
     """The latest RCA_CHANGES_MAX changes of the range, by time."""
-    rows = await engine.rows(_EVENTS, {"tenant": tenant, "from_ns": time_range.start_ns, "to_ns": time_range.end_ns})
+    rows = await read(engine, _EVENTS, {"tenant": tenant, "from_ns": time_range.start_ns, "to_ns": time_range.end_ns})
     return read_changes(map(_event, rows))[-RCA_CHANGES_MAX:]
 
 

@@ -7,6 +7,7 @@ from typing import Final
 from agent_tracer.server.adapters.clickhouse.engine import Engine, Row
 from agent_tracer.server.adapters.clickhouse.telemetry.buckets import Buckets
 from agent_tracer.server.adapters.clickhouse.telemetry.families import families, sample_of
+from agent_tracer.server.adapters.clickhouse.telemetry.reading import read
 from agent_tracer.server.domain.ids import TenantId
 from agent_tracer.server.domain.rca.view import EdgeSeries
 from agent_tracer.server.ports.telemetry_window import Found
@@ -44,11 +45,11 @@ async def edge_series(engine: Engine, tenant: TenantId, buckets: Buckets) -> Fou
     if not sample.spans:
         return Found(())
     statement = _SAMPLED.format(families=families(buckets, sample, _CALLS))
-    sampled = await engine.rows(statement, {"tenant": tenant})
+    sampled = await read(engine, statement, {"tenant": tenant})
     if sample.is_whole:
         return Found(_edges(buckets, sample.observed, sampled, {}))
-    settled = await engine.rows(
-        _SETTLED.format(position=buckets.position("ns"), within=buckets.within("minute")), {"tenant": tenant}
+    settled = await read(
+        engine, _SETTLED.format(position=buckets.position("ns"), within=buckets.within("minute")), {"tenant": tenant}
     )
     observed = [at for at in sample.observed if _holds_minute(buckets, at)]
     gaps = {(row[0], row[1]): (row[2], row[5]) for row in sampled}

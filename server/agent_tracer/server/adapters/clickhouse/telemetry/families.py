@@ -8,6 +8,7 @@ from typing import Final
 
 from agent_tracer.server.adapters.clickhouse.engine import Engine
 from agent_tracer.server.adapters.clickhouse.telemetry.buckets import Buckets
+from agent_tracer.server.adapters.clickhouse.telemetry.reading import read
 from agent_tracer.server.domain.ids import TenantId
 from agent_tracer.server.limits import TELEMETRY_SAMPLE_SPANS_MAX
 
@@ -51,7 +52,7 @@ class Sample:
 async def sample_of(engine: Engine, tenant: TenantId, buckets: Buckets) -> Sample:
     """The share that keeps to TELEMETRY_SAMPLE_SPANS_MAX. The same data give the same sample."""
     statement = _COUNT.format(position=buckets.position("ns"), of=OF_TENANT, within=buckets.within_hours("start_time"))
-    ((count, observed),) = await engine.rows(statement, {"tenant": tenant})
+    ((count, observed),) = await read(engine, statement, {"tenant": tenant})
     return Sample(count, max(1, -(-count // TELEMETRY_SAMPLE_SPANS_MAX)), sorted(observed))
 
 

@@ -31,7 +31,7 @@ def place(attributes: str, body: str) -> str:
 
 def line_hash(place_: str, masked: str) -> str:
     """Expression of what records of one template share: place and first words, else the masked text."""
-    words = f"arraySlice(extractAll(left({masked}, {_HEAD_BYTES}), '[A-Za-z][A-Za-z]+'), 1, {_WORDS})"
+    words = f"arraySlice(splitByChar(' ', left({masked}, {_HEAD_BYTES})), 1, {_WORDS})"
     return f"if({place_} != '', cityHash64({place_}, {words}), cityHash64({masked}))"
 
 

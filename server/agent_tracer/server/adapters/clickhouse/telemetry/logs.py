@@ -13,6 +13,7 @@ from agent_tracer.server.adapters.clickhouse.telemetry.bodies import ERROR_KEYS,
 from agent_tracer.server.adapters.clickhouse.telemetry.buckets import Buckets
 from agent_tracer.server.adapters.clickhouse.telemetry.events import IS_CHANGE
 from agent_tracer.server.adapters.clickhouse.telemetry.log_places import line_hash, place
+from agent_tracer.server.adapters.clickhouse.telemetry.reading import read
 from agent_tracer.server.domain.ids import TenantId
 from agent_tracer.server.domain.rca.view import WARNING_SEVERITY, LogSeries
 from agent_tracer.server.limits import LOG_BODY_BYTES_READ_MAX, LOG_TEMPLATES_READ_MAX, TELEMETRY_SAMPLE_LOGS_MAX
@@ -33,11 +34,12 @@ _SEVERITY: Final = (
     f"{array(map(quoted, _SEVERITIES))}, {array(map(str, _SEVERITIES.values()))}, 9)))"
 )
 _ERRORS: Final = f"arrayMap(k -> attributes[k], {array(map(quoted, ERROR_KEYS))})"
-_ERRORS_TOLD: Final = (
+_BODY: Final = f"left(body, {_MASKED_BYTES})"
+# Most records tell no errors, and are spared looking for each.
+_LINE: Final = (
     f"if(hasAny(mapKeys(attributes), {array(map(quoted, ERROR_KEYS))}), "
-    f"left(arrayStringConcat({_ERRORS}, ' '), {_MASKED_BYTES}), '')"
+    f"concat({_BODY}, left(arrayStringConcat({_ERRORS}, ' '), {_MASKED_BYTES})), {_BODY})"
 )
-_LINE: Final = f"concat(left(body, {_MASKED_BYTES}), {_ERRORS_TOLD})"
 _MASKED: Final = f"replaceRegexpAll({_LINE}, '[0-9a-fA-F-]*[0-9][0-9a-fA-F-]*', '#')"
 _PLACE: Final = place("attributes", "body")
 _HASH: Final = line_hash("place", "masked")
@@ -47,8 +49,10 @@ _ROWS: Final = """
 SELECT service, severity, {hash} AS line, ns, {position} AS position, if(severity >= {warning}, 1, {one_in}) AS stands_for
 FROM (
   SELECT service, {severity} AS severity, {place} AS place, {masked} AS masked, toUnixTimestamp64Nano(time) AS ns
-  FROM logs WHERE tenant = {{tenant:String}} AND {within} AND service != '' AND NOT {change}
-    AND ({severity} >= {warning} OR cityHash64(time, service) % {one_in} = 0))
+  FROM logs
+  PREWHERE tenant = {{tenant:String}} AND {within} AND service != ''
+    AND ({severity} >= {warning} OR cityHash64(time, service) % {one_in} = 0)
+  WHERE NOT {change})
 """
 _COUNTED: Final = """
 SELECT service, severity, line, groupArray(position) AS positions, groupArray(records) AS counts, min(first_ns),
@@ -76,8 +80,8 @@ SELECT count(), groupUniqArray({position}) FROM (
 
 async def log_series(engine: Engine, tenant: TenantId, buckets: Buckets) -> Found[LogSeries]:
     """Templates, of at most LOG_TEMPLATES_READ_MAX different lines: the most frequent, and those that changed most."""
-    ((count, observed),) = await engine.rows(
-        _OBSERVED.format(within=buckets.within("time"), position=buckets.position("ns")), {"tenant": tenant}
+    ((count, observed),) = await read(
+        engine, _OBSERVED.format(within=buckets.within("time"), position=buckets.position("ns")), {"tenant": tenant}
     )
     one_in = max(1, -(-count // TELEMETRY_SAMPLE_LOGS_MAX))
     places = {
@@ -91,7 +95,8 @@ async def log_series(engine: Engine, tenant: TenantId, buckets: Buckets) -> Foun
         "within": buckets.within("time"),
         "position": buckets.position("ns"),
     }
-    rows = await engine.rows(
+    rows = await read(
+        engine,
         _COUNTED.format(
             rows=_ROWS.format(**places),
             during=buckets.is_of(buckets.during, "position"),
@@ -102,7 +107,8 @@ async def log_series(engine: Engine, tenant: TenantId, buckets: Buckets) -> Foun
     )
     if not rows:
         return Found(())
-    lines = await engine.rows(
+    lines = await read(
+        engine,
         _LINES.format(**places, errors=_ERRORS, bytes=LOG_BODY_BYTES_READ_MAX),
         {"tenant": tenant, "times": sorted({row[5] for row in rows})},
     )

@@ -5,6 +5,7 @@ where there is none shortly before, between the first and last of one. One that 
 since counted to what it shows (as Prometheus' `rate` has it).
 """
 
+from collections.abc import Container
 from typing import Final
 
 from agent_tracer.server.adapters.clickhouse.telemetry.buckets import Buckets
@@ -107,21 +108,32 @@ _P95: Final = """if(arraySum(a.5) <= 0, nan, arrayMap(at -> arrayMap(e -> e.1 + 
 )
 
 
-def number_series(buckets: Buckets) -> str:
-    """SELECT of series, suffix, is_rate, positions, values: gauges as means, monotonic and delta sums a second."""
-    places = {
-        "seconds": buckets.width_ns / 1e9,
-        "near_ns": NEAR_BUCKETS * buckets.width_ns,
-        "position": buckets.position("ns"),
-        "value": _VALUE,
-        "points": _POINTS.format(within=buckets.within("time"), types="'gauge', 'sum'"),
-    }
-    return f"{_GAUGES.format(**places)} UNION ALL {_COUNTERS.format(**places)}"
+def series_of_types(buckets: Buckets, types: Container[str]) -> str:
+    """SELECT of series, suffix, is_rate, positions, values, of the types of points that there are; else empty.
+
+    Gauges as means, monotonic and delta sums a second; three rows a histogram: mean, observations a second, and the
+    95th percentile.
+    """
+    parts = []
+    if "gauge" in types or "sum" in types:
+        parts.append(_numbers(buckets, _GAUGES))
+    if "sum" in types:
+        parts.append(_numbers(buckets, _COUNTERS))
+    if "histogram" in types:
+        parts.append(_histograms(buckets, **_EXPLICIT))
+    if "exponential_histogram" in types:
+        parts.append(_histograms(buckets, **_EXPONENTIAL))
+    return " UNION ALL ".join(parts)
 
 
-def histogram_series(buckets: Buckets) -> str:
-    """The same columns, three rows a histogram: mean, observations a second, and the 95th percentile."""
-    return " UNION ALL ".join(_histograms(buckets, **kind) for kind in (_EXPLICIT, _EXPONENTIAL))
+def _numbers(buckets: Buckets, statement: str) -> str:
+    return statement.format(
+        seconds=buckets.width_ns / 1e9,
+        near_ns=NEAR_BUCKETS * buckets.width_ns,
+        position=buckets.position("ns"),
+        value=_VALUE,
+        points=_POINTS.format(within=buckets.within("time"), types="'gauge', 'sum'"),
+    )
 
 
 def _histograms(buckets: Buckets, types: str, keys: str, counts: str, difference: str) -> str:

@@ -6,6 +6,7 @@ from typing import Final
 from agent_tracer.server.adapters.clickhouse.engine import Engine, Row
 from agent_tracer.server.adapters.clickhouse.telemetry.buckets import Buckets
 from agent_tracer.server.adapters.clickhouse.telemetry.families import OF_TENANT, families, sample_of
+from agent_tracer.server.adapters.clickhouse.telemetry.reading import read
 from agent_tracer.server.domain.ids import TenantId
 from agent_tracer.server.domain.rca.view import ServiceSeries
 from agent_tracer.server.ports.telemetry_window import Found
@@ -54,7 +55,7 @@ async def service_series(engine: Engine, tenant: TenantId, buckets: Buckets) -> 
     if not sample.spans:
         return Found(())
     parameters = {"tenant": tenant}
-    sampled = await engine.rows(_SAMPLED.format(families=families(buckets, sample, _MEMBERS)), parameters)
+    sampled = await read(engine, _SAMPLED.format(families=families(buckets, sample, _MEMBERS)), parameters)
     own_ms = {row[0]: (row[1], row[5]) for row in sampled}
     if sample.is_whole:
         counted, own_errors = sampled, {row[0]: (row[1], row[4]) for row in sampled}
@@ -65,8 +66,8 @@ async def service_series(engine: Engine, tenant: TenantId, buckets: Buckets) -> 
             "within": buckets.within_hours("start_time"),
             "later": buckets.within_hours("start_time", later_ns=_OUTLASTS_NS),
         }
-        counted = await engine.rows(_CALLS.format(**places), parameters)
-        own_errors = {row[0]: (row[1], row[2]) for row in await engine.rows(_OWN_ERRORS.format(**places), parameters)}
+        counted = await read(engine, _CALLS.format(**places), parameters)
+        own_errors = {row[0]: (row[1], row[2]) for row in await read(engine, _OWN_ERRORS.format(**places), parameters)}
     blank, unknown = buckets.blank(sample.observed), buckets.blank(())
     return Found(
         [

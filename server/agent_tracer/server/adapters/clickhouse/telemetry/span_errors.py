@@ -8,6 +8,7 @@ from agent_tracer.server.adapters.clickhouse.engine import Engine, Row
 from agent_tracer.server.adapters.clickhouse.telemetry.bodies import masked
 from agent_tracer.server.adapters.clickhouse.telemetry.buckets import Buckets
 from agent_tracer.server.adapters.clickhouse.telemetry.families import OF_TENANT
+from agent_tracer.server.adapters.clickhouse.telemetry.reading import read
 from agent_tracer.server.domain.ids import TenantId
 from agent_tracer.server.domain.rca.view import ERROR_SEVERITY, LogSeries
 from agent_tracer.server.limits import SPAN_FAILURES_READ_MAX
@@ -65,10 +66,10 @@ class ClickHouseSpanFailures:
             "later": buckets.within_hours("start_time", later_ns=_OUTLASTS_NS),
             "limit": SPAN_FAILURES_READ_MAX,
         }
-        rows = await self._engine.rows(_FAILED.format(**places), {"tenant": tenant})
+        rows = await read(self._engine, _FAILED.format(**places), {"tenant": tenant})
         if not rows:
             return Found(())
-        ((observed,),) = await self._engine.rows(_OBSERVED.format(**places), {"tenant": tenant})
+        ((observed,),) = await read(self._engine, _OBSERVED.format(**places), {"tenant": tenant})
         count = rows[0][-1]
         said = f"failed spans: of {count} different messages the {len(rows)} most frequent"
         return Found(_series(buckets, observed, rows), [said] if count > len(rows) else [])

@@ -7,8 +7,10 @@ from agent_tracer.server.adapters.clickhouse.engine import Engine
 from agent_tracer.server.adapters.clickhouse.telemetry.buckets import Buckets
 from agent_tracer.server.adapters.clickhouse.telemetry.changes import changes
 from agent_tracer.server.adapters.clickhouse.telemetry.edges import edge_series
+from agent_tracer.server.adapters.clickhouse.telemetry.labels import SeriesLabels
 from agent_tracer.server.adapters.clickhouse.telemetry.logs import log_series
 from agent_tracer.server.adapters.clickhouse.telemetry.metrics import metric_series
+from agent_tracer.server.adapters.clickhouse.telemetry.reading import read
 from agent_tracer.server.adapters.clickhouse.telemetry.services import service_series
 from agent_tracer.server.domain.ids import TenantId
 from agent_tracer.server.domain.rca.view import Change, EdgeSeries, LogSeries, MetricSeries, ServiceSeries
@@ -36,12 +38,14 @@ class ClickHouseTelemetry:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._labels = SeriesLabels(engine)
 
     async def observed(self, tenant: TenantId, time_range: TimeRange, width_ns: int) -> Observed:
         """See the port."""
         if width_ns <= 0:
             raise ValueError("buckets need a width")
-        rows = await self._engine.rows(
+        rows = await read(
+            self._engine,
             _OBSERVED,
             {"tenant": tenant, "from_ns": time_range.start_ns, "to_ns": time_range.end_ns, "width_ns": width_ns},
         )
@@ -58,7 +62,7 @@ class ClickHouseTelemetry:
 
     async def metrics(self, tenant: TenantId, plan: SeriesPlan) -> Found[MetricSeries]:
         """See the port."""
-        return await metric_series(self._engine, tenant, Buckets.of(plan))
+        return await metric_series(self._engine, tenant, Buckets.of(plan), self._labels)
 
     async def logs(self, tenant: TenantId, plan: SeriesPlan) -> Found[LogSeries]:
         """See the port."""
