@@ -50,6 +50,8 @@ def demo(
     show(", ".join(counted(number, noun) for noun, number in figures.items()) + ". Next:")
     show(f"  agent-tracer traces list --session-id {plain(result.session_id)}")
     show("  agent-tracer traces aggregate --group-by model")
+    show("  agent-tracer failures")
+    show("  agent-tracer graph")
 
 
 def _play(address: str, runs: int) -> "DemoResult":
