@@ -33,8 +33,9 @@ from agent_tracer.server.domain.rca.alarm_model import MODEL_FILE, AlarmModel, T
 from agent_tracer.server.domain.rca.alarm_words import WORD  # noqa: E402
 from agent_tracer.server.domain.rca.analysis import analyze  # noqa: E402
 from agent_tracer.server.domain.rca.features import SYMPTOM, UNREACHED, Features, Findings, gather  # noqa: E402
-from agent_tracer.server.domain.rca.model import NONE, Model, confidence, shares  # noqa: E402
+from agent_tracer.server.domain.rca.model import NONE, Model, shares  # noqa: E402
 from scripts import train_fault_types  # noqa: E402
+from scripts.train_scores import THRESHOLD, Outcome, Score, is_quiet, line, scores, system_of  # noqa: E402
 from tests.evaluation import rca_nezha, rca_petshop, rca_rootcausebench, rca_tvdiag  # noqa: E402
 from tests.evaluation.rca_nezha import Case  # noqa: E402
 from tests.fixtures.recorded import LOCATION_VARIABLE, recorded  # noqa: E402
@@ -92,13 +93,31 @@ class Weights:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """Rank of the truth (0: nothing was to be found), shares of the first component and of none, the first's name."""
+class Data:
+    """Incidents with what was found in them, as numbers, with their weights and the names of the columns."""
 
-    rank: int
-    share: float
-    none: float
-    first: str
+    samples: Sequence[Sample]
+    incidents: Sequence[Incident]
+    weights: Sequence[float]
+    names: Names
+
+    @property
+    def cases(self) -> list[Case]:
+        """Of the samples, in their order."""
+        return [case for case, _ in self.samples]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What is answered by weights without the incident's group, and without its whole system; kinds by fold.
+
+    `calibration` is fitted to the answers without the group.
+    """
+
+    groups: Sequence[Score]
+    systems: Sequence[Score]
+    kinds: Sequence[train_fault_types.Score]
+    calibration: Model
 
 
 def prior(name: str) -> float:
@@ -143,7 +162,7 @@ def incident(case: Case, findings: Findings, names: Names) -> Incident:
     """The case as numbers."""
     rows = [*findings.features.values(), findings.nothing]
     components = list(findings.features)
-    quiet = case.truth == rca_petshop.QUIET
+    quiet = is_quiet(case)
     truth = len(components) if quiet else components.index(case.truth) if case.truth in components else -1
     return Incident(_matrix(rows, names.relative), _matrix(rows, names.words), truth)
 
@@ -226,24 +245,18 @@ def judge(case: Case, findings: Findings, model: Model) -> Outcome:
     first = max(components, key=lambda name: components[name])
     at_truth = components.get(case.truth)
     rank = 99 if at_truth is None else 1 + sum(share > at_truth for share in components.values())
-    return Outcome(0 if case.truth == rca_petshop.QUIET else rank, components[first], none, first)
+    return Outcome(0 if is_quiet(case) else rank, components[first], none, first)
 
 
-def validated(
-    samples: Sequence[Sample],
-    incidents: Sequence[Incident],
-    weights: Sequence[float],
-    groups: Sequence[str],
-    names: Names,
-) -> list[Outcome]:
+def validated(data: Data, groups: Sequence[str]) -> list[Outcome]:
     """Each incident judged by weights fitted without its group."""
     outcomes: dict[int, Outcome] = {}
     for group in sorted(set(groups)):
         rest = [at for at, other in enumerate(groups) if other != group]
-        fitted = fit([incidents[at] for at in rest], [weights[at] for at in rest], names)
-        model = model_of(names, fitted)
-        outcomes |= {at: judge(*samples[at], model) for at, other in enumerate(groups) if other == group}
-    return [outcomes[at] for at in range(len(incidents))]
+        fitted = fit([data.incidents[at] for at in rest], [data.weights[at] for at in rest], data.names)
+        model = model_of(data.names, fitted)
+        outcomes |= {at: judge(*data.samples[at], model) for at, other in enumerate(groups) if other == group}
+    return [outcomes[at] for at in range(len(groups))]
 
 
 def calibrated(cases: Sequence[Case], outcomes: Sequence[Outcome]) -> Model:
@@ -269,35 +282,6 @@ def platt(outcomes: Sequence[Outcome]) -> tuple[float, float]:
     return float(found.x[0]), float(found.x[1])
 
 
-def calibration_error(confidences: Matrix, right: Matrix) -> float:
-    """Expected calibration error over five equal bins (Naeini et al. 2015)."""
-    bins = np.minimum((confidences * 5).astype(int), 4)
-    return float(
-        sum(
-            abs(confidences[bins == at].mean() - right[bins == at].mean()) * (bins == at).mean()
-            for at in set(bins.tolist())
-        )
-    )
-
-
-def report(cases: Sequence[Case], outcomes: Sequence[Outcome], model: Model) -> None:
-    """A line a system."""
-    for system in dict.fromkeys(_system(case) for case in cases):
-        chosen = [outcome for case, outcome in zip(cases, outcomes, strict=True) if _system(case) == system]
-        confidences = np.array([confidence(outcome.share, model, system in ALARMS) for outcome in chosen])
-        silent = np.array([outcome.none > outcome.share for outcome in chosen]) | (confidences < THRESHOLD)
-        ranks = np.array([outcome.rank for outcome in chosen])
-        if not ranks.any():
-            print(f"  {system:16} {len(chosen):4}  specificity {silent.mean():.3f}")
-            continue
-        at = " ".join(f"@{count} {(ranks <= count).mean():.3f}" for count in (1, 3, 5))
-        error = calibration_error(confidences, (ranks == 1).astype(float))
-        print(f"  {system:16} {len(chosen):4}  {at}  calibration error {error:.3f}  abstained {silent.mean():.3f}")
-
-
-THRESHOLD: Final = 0.3
-
-
 def report_changes() -> None:
     """Nothing of the reading of diffs is fitted, but its tables were written with these incidents at hand."""
     named = []
@@ -307,10 +291,6 @@ def report_changes() -> None:
     right = sum(change == case.truth for change, case in named)
     decoys = sum(change in case.decoys for change, case in named)
     print(f"changes: {right} of {len(named)} named, {decoys} decoys")
-
-
-def _system(case: Case) -> str:
-    return f"{case.system} (quiet)" if case.truth == rca_petshop.QUIET else case.system
 
 
 def load() -> list[Case]:
@@ -349,6 +329,38 @@ def _kept(names: Sequence[str], weights: Matrix) -> dict[str, float]:
     return {name: round(float(each), 3) for name, each in zip(names, weights, strict=True) if abs(each) >= WEIGHT_MIN}
 
 
+def prepare(cases: Sequence[Case]) -> Data:
+    """What is fitted to; a small system counts as much as one with many incidents."""
+    found = [gather(case.view, DEPTH) for case in cases]
+    names = name_features(found)
+    samples = list(zip(cases, found, strict=True))
+    counts = Counter(system_of(case) for case in cases)
+    weights = [SYSTEM_WEIGHT / counts[system_of(case)] if counts[system_of(case)] < SMALL else 1.0 for case in cases]
+    return Data(samples, [incident(*sample, names) for sample in samples], weights, names)
+
+
+def left_out(data: Data) -> LeftOut:
+    """Every figure cross-validated; takes a minute."""
+    cases = data.cases
+    within = [f"alarms {case.group}" if case.system in ALARMS else f"{case.system} {case.group}" for case in cases]
+    by_group = validated(data, within)
+    by_system = validated(data, [case.system for case in cases])
+    calibration = calibrated(cases, by_group)
+    typed = [at for at, case in enumerate(cases) if case.system in ALARMS]
+    kinds = train_fault_types.scores([data.samples[at] for at in typed], [by_group[at].first for at in typed])
+    return LeftOut(scores(cases, by_group, calibration), scores(cases, by_system, calibration), kinds, calibration)
+
+
+def report(found: LeftOut) -> None:
+    """A line a system."""
+    for title, lines in (
+        ("groups left out:", [line(score) for score in found.groups]),
+        ("systems left out:", [line(score) for score in found.systems]),
+        ("kinds of faults, folds left out (weighted F1 / macro F1):", [str(score) for score in found.kinds]),
+    ):
+        print("\n".join((title, *lines)))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="?", type=Path)
@@ -356,28 +368,17 @@ def main() -> None:
     options = parser.parse_args()
     if options.data:
         os.environ[LOCATION_VARIABLE] = str(options.data)
-    cases = load()
-    found = [gather(case.view, DEPTH) for case in cases]
-    names = name_features(found)
-    samples = list(zip(cases, found, strict=True))
-    incidents = [incident(*sample, names) for sample in samples]
-    counts = Counter(_system(case) for case in cases)
-    weights = [SYSTEM_WEIGHT / counts[_system(case)] if counts[_system(case)] < SMALL else 1.0 for case in cases]
-    within = [f"alarms {case.group}" if case.system in ALARMS else f"{case.system} {case.group}" for case in cases]
-    outcomes = validated(samples, incidents, weights, within, names)
-    calibration = calibrated(cases, outcomes)
-    print("groups left out:")
-    report(cases, outcomes, calibration)
-    print("systems left out:")
-    report(cases, validated(samples, incidents, weights, [case.system for case in cases], names), calibration)
-    typed = [at for at, case in enumerate(cases) if case.system in ALARMS]
-    train_fault_types.report([samples[at] for at in typed], [outcomes[at].first for at in typed])
+    data = prepare(load())
+    found = left_out(data)
+    report(found)
     report_changes()
     if not options.check:
+        counts = Counter(system_of(case) for case in data.cases)
         about = "\n".join(f"{count} incidents of {system}." for system, count in counts.items())
-        fitted = fit(incidents, weights, names)
-        write(names, fitted, calibration, about)
-        write_alarms(names, fitted, train_fault_types.by_system([samples[at] for at in typed]))
+        fitted = fit(data.incidents, data.weights, data.names)
+        typed = [sample for sample in data.samples if sample[0].system in ALARMS]
+        write(data.names, fitted, found.calibration, about)
+        write_alarms(data.names, fitted, train_fault_types.by_system(typed))
 
 
 if __name__ == "__main__":

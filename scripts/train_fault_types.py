@@ -3,6 +3,7 @@
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -29,6 +30,31 @@ SEED: Final = 0
 
 
 Sample = tuple[Case, Findings]
+
+
+@dataclass(frozen=True, slots=True)
+class F1:
+    """Means over the kinds: by how many faults are of each, and all kinds alike."""
+
+    weighted: float
+    macro: float
+
+    def __str__(self) -> str:
+        return f"{self.weighted:.3f} / {self.macro:.3f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Kinds told of one system's faults, at the component that is the truth and at the one that is named."""
+
+    system: str
+    count: int
+    at_truth: F1
+    at_named: F1
+
+    def __str__(self) -> str:
+        at = f"at the true component {self.at_truth}, at the named one {self.at_named}"
+        return f"  {self.system:16} {self.count:4}  {at}"
 
 
 def fit(samples: Sequence[Sample]) -> Taxonomy:
@@ -58,26 +84,23 @@ def _features(case: Case, found: Findings, component: str) -> dict[str, float]:
     return type_features(case.view, component, found.features.get(component, {}))
 
 
-def report(samples: Sequence[Sample], named: Sequence[str]) -> None:
-    """F1 with each fold judged by the others; `named`: the component that the analysis names, by sample."""
-    print("kinds of faults, folds left out (weighted F1 / macro F1):")
+def scores(samples: Sequence[Sample], named: Sequence[str]) -> list[Score]:
+    """Each fold judged by the others; `named`: the component that the analysis names, by sample."""
+    found = []
     for system in dict.fromkeys(case.system for case, _ in samples):
         own = [(*sample, name) for sample, name in zip(samples, named, strict=True) if sample[0].system == system]
         truths: list[str] = []
         at_truth: list[str] = []
         at_named: list[str] = []
         for fold in sorted({case.group for case, _, _ in own}):
-            model = fit([(case, found) for case, found, _ in own if case.group != fold])
-            for case, found, component in own:
+            model = fit([(case, findings) for case, findings, _ in own if case.group != fold])
+            for case, findings, component in own:
                 if case.group == fold:
                     truths.append(case.kind)
-                    at_truth.append(_kind(_features(case, found, case.truth), model))
-                    at_named.append(_kind(_features(case, found, component), model))
-        said = [
-            f"{where} {_f1(truths, kinds, 'weighted'):.3f} / {_f1(truths, kinds, 'macro'):.3f}"
-            for where, kinds in (("at the true component", at_truth), ("at the named one", at_named))
-        ]
-        print(f"  {system:16} {len(own):4}  {', '.join(said)}")
+                    at_truth.append(_kind(_features(case, findings, case.truth), model))
+                    at_named.append(_kind(_features(case, findings, component), model))
+        found.append(Score(system, len(own), f1(truths, at_truth), f1(truths, at_named)))
+    return found
 
 
 def _kind(features: Mapping[str, float], model: Taxonomy) -> str:
@@ -85,8 +108,14 @@ def _kind(features: Mapping[str, float], model: Taxonomy) -> str:
     return max(chances, key=lambda kind: chances[kind])
 
 
-def _f1(truths: Sequence[str], found: Sequence[str], average: str) -> float:
-    return float(f1_score(truths, found, average=average, labels=sorted(set(truths)), zero_division=0))
+def f1(truths: Sequence[str], found: Sequence[str]) -> F1:
+    """Over the kinds that there are."""
+    labels = sorted(set(truths))
+    weighted, macro = (
+        float(f1_score(truths, found, average=average, labels=labels, zero_division=0))
+        for average in ("weighted", "macro")
+    )
+    return F1(weighted, macro)
 
 
 def by_system(samples: Sequence[Sample]) -> dict[str, Taxonomy]:

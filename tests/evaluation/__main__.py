@@ -25,6 +25,7 @@ from tests.evaluation import (
     rankings,
     rca,
     rca_large,
+    rca_left_out,
 )
 from tests.evaluation.options import Options
 from tests.evaluation.rows import Row, save, table
@@ -49,6 +50,7 @@ EVALUATIONS: Final[Mapping[str, Callable[[Options], Iterator[Row]]]] = {
     "rca-petshop": rca.petshop,
     "rca-changes": rca.rootcausebench,
     "rca-tvdiag": rca.tvdiag,
+    "rca-left-out": rca_left_out.evaluate,
 }
 """Each evaluation by its name, in the order in which they run."""
 
@@ -56,6 +58,7 @@ ON_REQUEST: Final[Mapping[str, Callable[[Options], Iterator[Row]]]] = {
     "large": large.evaluate,
     "rca-large": rca_large.evaluate,
     "rca-nezha-alone": rca.nezha_alone,
+    "attribution-left-out": failures.attribution_left_out,
 }
 """What takes many minutes, and runs only when it is named."""
 

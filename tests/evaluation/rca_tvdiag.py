@@ -5,7 +5,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,12 +42,24 @@ def cases(root: Path) -> Iterator[Case]:
             yield Case(f"{system}/{key}", system, str(at % _FOLDS), view, label["instance"], label["anomaly_type"])
 
 
-def answer(case: Case, depth: int = 3) -> tuple[list[str], str]:
-    """The candidates, best first, and the kind of fault of the first: what is held against `truth` and `kind`."""
-    candidates = [each.component for each in analyze(case.view, depth).candidates]
-    if not candidates:
-        return [], ""
-    return candidates, fault_type(case.view, candidates[0], gather(case.view, depth).features[candidates[0]])[0]
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The first candidate with its confidence and its kind of fault: what is held against `truth` and `kind`."""
+
+    component: str
+    kind: str
+    confidence: float
+    abstained: bool
+
+
+def answer(case: Case, depth: int = 3) -> Answer:
+    """By the fusion that the server runs, within this process."""
+    found = analyze(case.view, depth)
+    if not found.candidates:
+        return Answer("", "", 0.0, abstained=True)
+    first = found.candidates[0]
+    kind, _ = fault_type(case.view, first.component, gather(case.view, depth).features[first.component])
+    return Answer(first.component, kind, first.confidence, abstained=found.root_cause is None)
 
 
 def _subject(alarm: Alarm) -> tuple[str, ...]:

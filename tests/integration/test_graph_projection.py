@@ -1,5 +1,6 @@
 """Components and calls that the settler and the projector make out of traces, on the real store."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 
@@ -7,9 +8,10 @@ from agent_tracer.server.adapters.clickhouse.engine import Engine
 from agent_tracer.server.adapters.clickhouse.graph import ClickHouseGraph
 from agent_tracer.server.adapters.clickhouse.graph_source import ClickHouseGraphSource
 from agent_tracer.server.adapters.clickhouse.store import ClickHouseStore
-from agent_tracer.server.domain.graph.records import Graph, NodeKey, NodeKind
+from agent_tracer.server.domain.graph.records import Direction, Graph, GraphFact, NodeKey, NodeKind, Walk
 from agent_tracer.server.domain.ids import OtelTraceId, TenantId
 from agent_tracer.server.domain.telemetry import TimeRange
+from agent_tracer.server.ports.graph import Touched
 from agent_tracer.server.services.graph_projector import GraphProjector
 from tests.fixtures.graphs import AMPLE, service
 from tests.fixtures.settled import settle
@@ -137,3 +139,29 @@ async def test_nothing_waits_once_it_was_projected(engine: Engine, tenant: Tenan
     await one.settled()
     assert one.waiting == 0
     assert tenant not in {bucket.tenant for bucket in (await source.touched(after_ns=0, limit=1000)).some}
+
+
+class _StuckSource(ClickHouseGraphSource):
+    """Never done: a store with hours of calls to go through."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self.asked = asyncio.Event()
+
+    async def touched(self, *, after_ns: int, limit: int) -> Touched:
+        self.asked.set()
+        await asyncio.Event().wait()
+        return await super().touched(after_ns=after_ns, limit=limit)
+
+
+async def test_an_incident_does_not_wait_for_calls_to_be_brought_in(engine: Engine, tenant: TenantId) -> None:
+    source, store = _StuckSource(engine), ClickHouseGraph(engine)
+    stuck = GraphProjector(source=source, store=store, settle=_nothing, clock_ns=time.time_ns)
+    projecting = asyncio.create_task(stuck.settled())
+    await source.asked.wait()
+    incident = NodeKey(NodeKind.INCIDENT, "i-1")
+    async with asyncio.timeout(10):
+        await stuck.keep_facts([GraphFact(tenant, incident, SHOP, "slow", NOON_NS, None, 0.0)])
+    projecting.cancel()
+    found = await store.around(tenant, Walk(SHOP, 1, Direction.BOTH), HOUR, AMPLE)
+    assert incident in {one.node for one in found.nodes}

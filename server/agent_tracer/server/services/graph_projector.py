@@ -60,7 +60,10 @@ class GraphProjector:
         self._wake = asyncio.Event()
         self._wake.set()  # a stop may have left something
         self._awake_until = 0.0
-        self._versions: tuple[int, int] | None = None
+        # An incident does not wait for buckets to be made.
+        self._facts_turn = asyncio.Lock()
+        self._bucket_version: int | None = None
+        self._fact_version: int | None = None
         self._done_to_ns = 0
         self._refused: dict[tuple[TenantId, int], int] = {}
         self.waiting = 0
@@ -109,14 +112,16 @@ class GraphProjector:
 
     async def keep_facts(self, facts: Sequence[GraphFact]) -> None:
         """Put incidents and causes into the graph; the version is given here. Raises StoreDownError."""
-        async with self._turn:
-            buckets, last = await self._last_versions()
+        async with self._facts_turn:
+            last = self._fact_version
+            if last is None:
+                last = (await self._store.versions()).facts
             numbered = []
             for fact in facts:
                 last = max(self._clock_ns(), last + 1)
                 numbered.append(replace(fact, version=last))
             await self._store.put_facts(numbered)
-            self._versions = buckets, last
+            self._fact_version = last
         self._tell_replica()
 
     async def _project_for(self, seconds: float) -> None:
@@ -157,19 +162,16 @@ class GraphProjector:
             del self._refused[next(iter(self._refused))]
 
     async def _put(self, made: Sequence[GraphBucket]) -> None:
-        last, facts = await self._last_versions()
+        last = self._bucket_version
+        if last is None:
+            last = (await self._store.versions()).buckets
         numbered = []
         for bucket in made:
             last = max(self._clock_ns(), last + 1)
             numbered.append(replace(bucket, version=last))
         await self._store.put(numbered)
-        self._versions = last, facts
+        self._bucket_version = last
         self._tell_replica()
-
-    async def _last_versions(self) -> tuple[int, int]:
-        if self._versions is None:
-            self._versions = await self._store.versions()
-        return self._versions
 
     def _stay_awake(self) -> None:
         self._awake_until = time.monotonic() + _AWAKE_SECONDS
