@@ -1,6 +1,7 @@
 """Metrics as series: the ones that moved most, each with a name that tells it from the others of its component."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from agent_tracer.server.adapters.clickhouse.engine import Engine, Row
@@ -32,9 +33,7 @@ async def metric_series(
         return Found(())
     positions: dict[int, Sequence[int]] = {row[0]: row[3] for row in rows}
     by_series = await labels.of(tenant, buckets, positions)
-    named = [_named(buckets, row, by_series[row[0]]) for row in rows if row[0] in by_series]
-    count = rows[0][-1]
-    series = told_apart(each for each in named if each.component)
+    series, count = await asyncio.to_thread(_series, buckets, rows, by_series), rows[0][-1]
     return Found(series, _caveats(count, len(rows)), count - len(rows))
 
 
@@ -48,6 +47,11 @@ async def _chosen(engine: Engine, tenant: TenantId, buckets: Buckets) -> Sequenc
         moved=moved(buckets, "positions", "values"), series=series, limit=TELEMETRY_METRIC_SERIES_MAX
     )
     return await read(engine, statement, {"tenant": tenant})
+
+
+def _series(buckets: Buckets, rows: Sequence[Row], by_series: Mapping[int, Labels]) -> list[MetricSeries]:
+    named = (_named(buckets, row, by_series[row[0]]) for row in rows if row[0] in by_series)
+    return told_apart(each for each in named if each.component)
 
 
 def _named(buckets: Buckets, row: Row, labels: Labels) -> NamedSeries:

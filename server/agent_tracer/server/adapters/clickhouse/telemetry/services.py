@@ -1,5 +1,6 @@
 """Services by bucket: calls and errors of all spans, own time of a sample."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -10,6 +11,9 @@ from agent_tracer.server.adapters.clickhouse.telemetry.reading import read
 from agent_tracer.server.domain.ids import TenantId
 from agent_tracer.server.domain.rca.view import ServiceSeries
 from agent_tracer.server.ports.telemetry_window import Found
+
+_Own = Mapping[bytes, tuple[Sequence[int], Sequence[float]]]
+"""By service, positions and values."""
 
 _OUTLASTS_NS: Final = 300_000_000_000
 """How long after the buckets a failed child may begin of which a span in them failed."""
@@ -68,25 +72,27 @@ async def service_series(engine: Engine, tenant: TenantId, buckets: Buckets) -> 
         }
         counted = await read(engine, _CALLS.format(**places), parameters)
         own_errors = {row[0]: (row[1], row[2]) for row in await read(engine, _OWN_ERRORS.format(**places), parameters)}
-    blank, unknown = buckets.blank(sample.observed), buckets.blank(())
-    return Found(
-        [
-            ServiceSeries(
-                _text(row[0]),
-                buckets.series(blank, row[1], row[2]),
-                buckets.series(blank, row[1], row[3]),
-                buckets.series(blank, *_at(own_errors, row)),
-                buckets.series(unknown, *_at(own_ms, row)),
-            )
-            for row in counted
-        ],
-        sample.caveats("services' own time"),
-    )
+    series = await asyncio.to_thread(_series, buckets, sample.observed, counted, own_errors, own_ms)
+    return Found(series, sample.caveats("services' own time"))
 
 
-def _at(
-    by_service: Mapping[bytes, tuple[Sequence[int], Sequence[float]]], row: Row
-) -> tuple[Sequence[int], Sequence[float]]:
+def _series(
+    buckets: Buckets, observed: Sequence[int], counted: Sequence[Row], own_errors: _Own, own_ms: _Own
+) -> list[ServiceSeries]:
+    blank, unknown = buckets.blank(observed), buckets.blank(())
+    return [
+        ServiceSeries(
+            _text(row[0]),
+            buckets.series(blank, row[1], row[2]),
+            buckets.series(blank, row[1], row[3]),
+            buckets.series(blank, *_at(own_errors, row)),
+            buckets.series(unknown, *_at(own_ms, row)),
+        )
+        for row in counted
+    ]
+
+
+def _at(by_service: _Own, row: Row) -> tuple[Sequence[int], Sequence[float]]:
     return by_service.get(row[0], ([], []))
 
 
