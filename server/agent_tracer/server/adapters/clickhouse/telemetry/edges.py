@@ -1,7 +1,6 @@
 """Calls between services by bucket, with the time lost between caller and callee."""
 
 from collections.abc import Mapping, Sequence
-from math import isnan
 from typing import Final
 
 from agent_tracer.server.adapters.clickhouse.engine import Engine, Row
@@ -28,11 +27,10 @@ SELECT caller, callee, groupArray(position), groupArray(calls), groupArray(error
 GROUP BY caller, callee ORDER BY caller, callee
 """
 _SETTLED: Final = """
-SELECT caller, callee, groupArray(position), groupArray(calls_), groupArray(errors_), groupArray(gap_ms) FROM (
-  SELECT caller, callee, {position} AS position, sum(calls) AS calls_, sum(errors) AS errors_,
-    quantileExactInclusiveIf(0.5)(gap_ns_sum / gaps / 1e6, gaps > 0) AS gap_ms
+SELECT caller, callee, groupArray(position), groupArray(calls_), groupArray(errors_) FROM (
+  SELECT caller, callee, {position} AS position, sum(calls) AS calls_, sum(errors) AS errors_
   FROM (
-    SELECT caller, callee, calls, errors, gap_ns_sum, gaps, toInt64(toUnixTimestamp(minute)) * 1000000000 AS ns
+    SELECT caller, callee, calls, errors, toInt64(toUnixTimestamp(minute)) * 1000000000 AS ns
     FROM service_edges FINAL WHERE tenant = {{tenant:String}} AND {within})
   GROUP BY caller, callee, position)
 GROUP BY caller, callee ORDER BY caller, callee
@@ -40,19 +38,19 @@ GROUP BY caller, callee ORDER BY caller, callee
 
 
 async def edge_series(engine: Engine, tenant: TenantId, buckets: Buckets) -> Found[EdgeSeries]:
-    """All edges. Of many spans, those that are settled, and gaps of a sample where no client told its time."""
+    """All edges. Of many spans, calls as they are settled, and gaps of a sample."""
     sample = await sample_of(engine, tenant, buckets)
     if not sample.spans:
         return Found(())
     statement = _SAMPLED.format(families=families(buckets, sample, _CALLS))
     sampled = await read(engine, statement, {"tenant": tenant})
+    gaps = {(row[0], row[1]): (row[2], row[5]) for row in sampled}
     if sample.is_whole:
-        return Found(_edges(buckets, sample.observed, sampled, {}))
+        return Found(_edges(buckets, sample.observed, sampled, gaps))
     settled = await read(
         engine, _SETTLED.format(position=buckets.position("ns"), within=buckets.within("minute")), {"tenant": tenant}
     )
     observed = [at for at in sample.observed if _holds_minute(buckets, at)]
-    gaps = {(row[0], row[1]): (row[2], row[5]) for row in sampled}
     return Found(_edges(buckets, observed, settled, gaps), sample.caveats("time lost between services"))
 
 
@@ -62,19 +60,17 @@ def _edges(
     rows: Sequence[Row],
     gaps: Mapping[tuple[bytes, bytes], tuple[Sequence[int], Sequence[float]]],
 ) -> list[EdgeSeries]:
-    """`gaps`: of a sample, for where the rows have none."""
+    """`rows`: caller, callee, positions, calls, errors; `gaps`: positions and medians of an edge."""
     blank, unknown = buckets.blank(observed), buckets.blank(())
     found = []
-    for caller, callee, positions, calls, errors, gap_ms in rows:
-        known = dict(zip(*gaps.get((caller, callee), ((), ())), strict=True))
-        known.update((at, gap) for at, gap in zip(positions, gap_ms, strict=True) if not isnan(gap))
+    for caller, callee, positions, calls, errors, *_ in rows:
         found.append(
             EdgeSeries(
                 _text(caller),
                 _text(callee),
                 buckets.series(blank, positions, calls),
                 buckets.series(blank, positions, errors),
-                buckets.series(unknown, known.keys(), known.values()),
+                buckets.series(unknown, *gaps.get((caller, callee), ((), ()))),
             )
         )
     return found
