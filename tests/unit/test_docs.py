@@ -27,6 +27,7 @@ DOCS: Final = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.m
 MADE: Final = "Made by scripts/reference.py"
 BODIES: Final = {
     "/api/v1/correlations": correlation_pb2.FindCorrelationsRequest,
+    "/api/v1/rca": correlation_pb2.AnalyzeRootCauseRequest,
     "/api/v1/traces": trace_pb2.CreateTraceRequest,
     "/api/v1/traces/{trace_id}/evaluations": trace_pb2.Evaluation,
 }
