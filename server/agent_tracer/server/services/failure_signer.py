@@ -10,7 +10,6 @@ from typing import Final
 from agent_tracer.server.domain.failures.signatures import VERSION, Signature, signature
 from agent_tracer.server.domain.failures.spans import RunSpan, run_steps
 from agent_tracer.server.domain.ids import OtelTraceId
-from agent_tracer.server.domain.signals import Signal
 from agent_tracer.server.limits import (
     FAILURE_BATCH_TRACES,
     FAILURE_COST_FACTOR,
@@ -27,10 +26,9 @@ from agent_tracer.server.ports.outlines import Progress, ProgressKeeper
 from agent_tracer.server.ports.settling import ReceivedRange
 from agent_tracer.server.ports.store import QueryTimeoutError, StoreDownError, TooMuchDataError
 from agent_tracer.server.services.pacing import Pace
-from agent_tracer.server.services.received_ranges import WaitingRanges
+from agent_tracer.server.services.received_ranges import WaitingRanges, range_of_commit
 
 _OVERLAP_NS: Final = SETTLE_OVERLAP_SECONDS * 1_000_000_000
-_GAP_NS: Final = 3600 * 1_000_000_000
 _END_OF_TIME_NS: Final = 2**62
 """A time in the year 2116, since records may carry the time of a clock that was ahead."""
 _DOWN: Final = (StoreDownError, QueryTimeoutError, TooMuchDataError, OSError)
@@ -71,16 +69,12 @@ class FailureSigner:
 
     async def committed(self, records: Sequence[Record]) -> None:
         """These records can be read now."""
-        times = [record.received_ns for record in records if record.signal is Signal.TRACES]
-        if times:
-            # Nothing was received between the last commit and this one, so that both are one range while they wait.
-            first_ns, before_ns = min(times), self._reached_ns
-            if before_ns is not None and 0 < first_ns - before_ns <= _GAP_NS:
-                first_ns = before_ns + 1
+        received = range_of_commit(records, self._reached_ns)
+        if received is not None:
             # The last commit's, not the latest: after a clock was set back those times are what a restart needs.
-            self._reached_ns = max(times)
+            self._reached_ns = received.end_ns
             self._is_changed = True
-            self._waiting.add(ReceivedRange(first_ns, max(times)))
+            self._waiting.add(received)
             self._wake.set()
 
     async def run(self) -> None:

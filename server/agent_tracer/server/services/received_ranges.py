@@ -1,9 +1,30 @@
 """Gaps in time: what was received then waits for something to be done with it."""
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
+from agent_tracer.server.domain.signals import Signal
 from agent_tracer.server.limits import INDEX_RANGES_MAX
+from agent_tracer.server.ports.journal import Record
 from agent_tracer.server.ports.settling import ReceivedRange
+
+_GAP_NS: Final = 3600 * 1_000_000_000
+"""Commits further apart stay two ranges: a clock may have been set, and a range is read whole."""
+
+
+def range_of_commit(records: Sequence[Record], before_ns: int | None) -> ReceivedRange | None:
+    """When the traces of a commit were received; None where it has none. `before_ns`: the end of the one before.
+
+    Nothing was received between two commits, so that both are one range while they wait: else a commit a second is a
+    range a second, and whoever works off a range a pass falls behind.
+    """
+    times = [record.received_ns for record in records if record.signal is Signal.TRACES]
+    if not times:
+        return None
+    first_ns = min(times)
+    if before_ns is not None and 0 < first_ns - before_ns <= _GAP_NS:
+        first_ns = before_ns + 1
+    return ReceivedRange(first_ns, max(times))
 
 
 class WaitingRanges:

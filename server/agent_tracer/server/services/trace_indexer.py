@@ -10,7 +10,6 @@ from typing import Final
 import structlog
 
 from agent_tracer.server.domain.ids import OtelTraceId, TenantId
-from agent_tracer.server.domain.signals import Signal
 from agent_tracer.server.limits import (
     INDEX_BATCH_TRACES,
     INDEX_COST_FACTOR,
@@ -37,11 +36,10 @@ from agent_tracer.server.ports.vectors import (
     VectorsDownError,
 )
 from agent_tracer.server.services.pacing import Pace
-from agent_tracer.server.services.received_ranges import WaitingRanges
+from agent_tracer.server.services.received_ranges import WaitingRanges, range_of_commit
 
 _log: Final = structlog.get_logger("similar")
 _OVERLAP_NS: Final = SETTLE_OVERLAP_SECONDS * 1_000_000_000
-_GAP_NS: Final = 3600 * 1_000_000_000
 _EVER: Final = ReceivedRange(0, 2**62)
 """To the year 2116, since records may carry the time of a clock that was ahead."""
 _DAY_NS: Final = 86_400 * 1_000_000_000
@@ -95,15 +93,11 @@ class TraceIndexer:
 
     async def committed(self, records: Sequence[Record]) -> None:
         """These records can be read now."""
-        times = [record.received_ns for record in records if record.signal is Signal.TRACES]
-        if times:
-            # Nothing was received between the last commit and this one, so that both are one range while they wait.
-            first_ns, before_ns = min(times), self._reached_ns
-            if before_ns is not None and 0 < first_ns - before_ns <= _GAP_NS:
-                first_ns = before_ns + 1
+        received = range_of_commit(records, self._reached_ns)
+        if received is not None:
             # The last commit's, not the latest: after a clock was set back those times are what a restart needs.
-            self._reached_ns = max(times)
-            self._waiting.add(ReceivedRange(first_ns, max(times)))
+            self._reached_ns = received.end_ns
+            self._waiting.add(received)
             self._wake.set()
 
     async def run(self) -> None:
