@@ -54,7 +54,7 @@ class TelemetryWindowContract:
     ) -> None:
         await shop.spans(("front", 1, 1, 0, 0, 10), ("front", 2, 2, 0, -MINUTE, 10), ("back", 3, 3, 0, 1, 10, 2))
 
-        found = {each.component: each for each in (await window.services(shop.tenant, PLAN)).series}
+        found = {each.component: each for each in (await window.calls(shop.tenant, PLAN)).services.series}
 
         assert _values(found["front"].calls) == [None, 1, 1, None]
         assert _values(found["back"].calls) == [None, 0, 1, None]
@@ -69,7 +69,7 @@ class TelemetryWindowContract:
             ("front", 2, 4, 0, 0, 500), ("back", 2, 5, 4, 1, 80),
         )  # fmt: skip
 
-        found = {each.component: each for each in (await window.services(shop.tenant, PLAN)).series}
+        found = {each.component: each for each in (await window.calls(shop.tenant, PLAN)).services.series}
 
         assert _values(found["front"].self_ms)[2] == pytest.approx((50 + 30 + 20) / 3, abs=0.001)
         assert _values(found["back"].self_ms)[2] == 80
@@ -84,7 +84,7 @@ class TelemetryWindowContract:
             ("back", 2, 2, 1, 1, 5),
         )
 
-        found = {each.component: each for each in (await window.services(shop.tenant, PLAN)).series}
+        found = {each.component: each for each in (await window.calls(shop.tenant, PLAN)).services.series}
 
         assert _values(found["front"].errors)[2] == 2
         assert _values(found["front"].own_errors)[2] == 1
@@ -94,8 +94,9 @@ class TelemetryWindowContract:
         for _ in range(2):
             await shop.spans(("front", 1, 1, 0, 0, 100, 2), ("back", 1, 2, 1, 1, 30))
 
-        (edge,) = (await window.edges(shop.tenant, PLAN)).series
-        found = {each.component: each for each in (await window.services(shop.tenant, PLAN)).series}
+        calls = await window.calls(shop.tenant, PLAN)
+        (edge,) = calls.edges.series
+        found = {each.component: each for each in calls.services.series}
 
         assert _values(edge.calls)[2] == 1
         assert _values(found["front"].calls)[2] == 1
@@ -108,7 +109,7 @@ class TelemetryWindowContract:
             await shop.spans(("front", trace, 1, 0, 0, 100), ("back", trace, 2, 1, 1, lasted, 2))
         await shop.spans(("front", 9, 1, 0, -MINUTE, 100), ("front", 9, 2, 1, -MINUTE, 10))
 
-        (edge,) = (await window.edges(shop.tenant, PLAN)).series
+        (edge,) = (await window.calls(shop.tenant, PLAN)).edges.series
 
         assert (edge.caller, edge.callee) == ("front", "back")
         assert _values(edge.calls) == [None, 0, 3, None]
@@ -122,7 +123,7 @@ class TelemetryWindowContract:
             Window([START, START - 2 * day, START - day], MINUTE), Window([START - 3 * MINUTE, START], MINUTE)
         )
 
-        (front,) = (await window.services(shop.tenant, plan)).series
+        (front,) = (await window.calls(shop.tenant, plan)).services.series
 
         assert _values(front.calls) == [1, None, 1, None, 1]
 
@@ -138,7 +139,7 @@ class TelemetryWindowContract:
         self, window: TelemetryWindow, shop: Shop, plan: SeriesPlan
     ) -> None:
         with pytest.raises(ValueError, match="bucket"):
-            await window.services(shop.tenant, plan)
+            await window.calls(shop.tenant, plan)
 
     async def test_gauges_are_means_and_counters_are_rates_that_survive_a_reset(
         self, window: TelemetryWindow, shop: Shop
@@ -316,8 +317,9 @@ class TelemetryWindowContract:
         assert (found.spans, found.logs, found.metrics) == ([START + MINUTE], [START], [])
 
     async def test_nothing_gives_nothing(self, window: TelemetryWindow, shop: Shop) -> None:
-        for read in (window.services, window.edges, window.metrics, window.logs):
-            assert list((await read(shop.tenant, PLAN)).series) == []
+        calls = await window.calls(shop.tenant, PLAN)
+        others = [await read(shop.tenant, PLAN) for read in (window.metrics, window.logs)]
+        assert [list(found.series) for found in (calls.services, calls.edges, *others)] == [[]] * 4
         assert list(await window.changes(shop.tenant, TimeRange(START, START + 1))) == []
 
 
@@ -344,7 +346,8 @@ class TestClickHouseTelemetry(TelemetryWindowContract):
             await shop.spans(("front", trace, 1, 0, 0, 100, 2), ("back", trace, 2, 1, 1, 60, 2))
         await ClickHouseSettler(engine).settle(ReceivedRange(before_ns, time.time_ns()))
 
-        services, edges = await window.services(shop.tenant, PLAN), await window.edges(shop.tenant, PLAN)
+        calls = await window.calls(shop.tenant, PLAN)
+        services, edges = calls.services, calls.edges
 
         found = {each.component: each for each in services.series}
         assert _values(found["front"].calls)[2] == 40

@@ -140,8 +140,7 @@ async def timed(folder: Path, start_ns: int) -> Mapping[str, object]:
         whole = TimeRange(start_ns, start_ns + MINUTES * MINUTE_NS)
         reads: Mapping[str, Callable[[], Awaitable[object]]] = {
             "observed": lambda: telemetry.observed(TENANT, whole, MINUTE_NS),
-            "services": lambda: telemetry.services(TENANT, of),
-            "edges": lambda: telemetry.edges(TENANT, of),
+            "calls": lambda: telemetry.calls(TENANT, of),
             "metrics": lambda: telemetry.metrics(TENANT, of),
             "logs": lambda: telemetry.logs(TENANT, of),
             "changes": lambda: telemetry.changes(TENANT, whole),
@@ -158,7 +157,7 @@ async def _measured(read: Callable[[], Awaitable[object]]) -> Mapping[str, objec
         found = await read()
         took.append(time.perf_counter() - started)
         busy.append(time.process_time() - worked)
-    series = getattr(found, "series", ())
+    series = getattr(getattr(found, "services", found), "series", ())
     return {
         "ms": [round(1000 * value) for value in (statistics.median(took), max(took))],
         "CPU ms": round(1000 * statistics.median(busy)),

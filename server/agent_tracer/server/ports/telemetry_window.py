@@ -44,6 +44,14 @@ class Found(Generic[T]):
     left_out: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Of services, and between them."""
+
+    services: Found[ServiceSeries]
+    edges: Found[EdgeSeries]
+
+
 class TelemetryWindow(Protocol):
     """Telemetry by bucket, component = service.name. Sees what the loader has committed.
 
@@ -58,19 +66,16 @@ class TelemetryWindow(Protocol):
         """Which buckets from `time_range.start_ns` on hold anything; cheap."""
         ...
 
-    async def services(self, tenant: TenantId, plan: SeriesPlan) -> Found[ServiceSeries]:
-        """Calls, errors, errors of its own, and own time of every service.
+    async def calls(self, tenant: TenantId, plan: SeriesPlan) -> Calls:
+        """Calls and errors of every service, and of every edge between two.
 
-        Own time: a span's duration less that of its children, at least 0, mean of a bucket, without spans that have a
-        child in another service. Of few spans each counts once; of many, one delivered twice may count twice.
-        """
-        ...
+        A service's own errors: failed spans without a failed child. Own time: a span's duration less that of its
+        children, at least 0, mean of a bucket, without spans that have a child in another service. Of few spans each
+        counts once; of many, one delivered twice may count twice.
 
-    async def edges(self, tenant: TenantId, plan: SeriesPlan) -> Found[EdgeSeries]:
-        """Calls between services, all edges, with the median of the caller's span less its callee's.
-
-        Of many spans: what is settled, which is by minute; a minute counts in the bucket in which it begins, and
-        buckets in which none does have no counts.
+        An edge's gap: the median of the caller's span less its callee's. Of many spans its calls are what is settled,
+        which is by minute; a minute counts in the bucket in which it begins, and buckets in which none does have no
+        counts.
         """
         ...
 

@@ -34,7 +34,7 @@ from agent_tracer.server.limits import (
 from agent_tracer.server.ports.incidents import IncidentStore
 from agent_tracer.server.ports.related import RelatedReader
 from agent_tracer.server.ports.store import TraceReader
-from agent_tracer.server.ports.telemetry_window import Found, Observed, SeriesPlan, TelemetryWindow
+from agent_tracer.server.ports.telemetry_window import Calls, Found, Observed, SeriesPlan, TelemetryWindow
 from agent_tracer.server.ports.vectors import EmbedderDownError, VectorsDownError
 from agent_tracer.server.services.loaded_reads import LoadedReads
 from agent_tracer.server.services.similar_traces import SimilarRequest, SimilarTrace
@@ -156,10 +156,10 @@ class Correlations:
     ) -> Around:
         plan = SeriesPlan(when.before, when.during)
         telemetry, related = self._telemetry, self._related
-        observed, seen, services, metrics, logs, own, changes, incidents, ties, failing = await _together(
+        observed, seen, calls, metrics, logs, own, changes, incidents, ties, failing = await _together(
             telemetry.observed(tenant, when.all, when.width_ns),
             _if(asked.events, lambda: telemetry.observed(tenant, when.events, when.width_ns), Observed((), (), ())),
-            _if(asked.metrics, lambda: telemetry.services(tenant, plan), Found(())),
+            _if(asked.metrics, lambda: telemetry.calls(tenant, plan), Calls(Found(()), Found(()))),
             _if(asked.metrics, lambda: telemetry.metrics(tenant, plan), Found(())),
             _if(asked.logs, lambda: telemetry.logs(tenant, plan), Found(())),
             _if(asked.logs, lambda: related.logs(tenant, keys.key), ()),
@@ -171,7 +171,7 @@ class Correlations:
         return Around(
             observed={"spans": observed.spans, "metrics": observed.metrics, "logs": observed.logs},
             events_observed_ns=len({*seen.spans, *seen.logs, *seen.metrics}) * when.width_ns,
-            services=services.series,
+            services=calls.services.series,
             metrics=metrics.series,
             metrics_left_out=metrics.left_out,
             logs=logs.series,
@@ -182,7 +182,7 @@ class Correlations:
             evaluations=trace.evaluations,
             ties=ties,
             failing=failing,
-            caveats=[*metrics.caveats, *services.caveats, *logs.caveats],
+            caveats=[*metrics.caveats, *calls.services.caveats, *logs.caveats],
         )
 
     async def _failing(self, tenant: TenantId, subject: Subject, when: Windows) -> Sequence[Began]:

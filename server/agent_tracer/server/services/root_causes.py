@@ -20,7 +20,7 @@ from agent_tracer.server.domain.telemetry import TimeRange
 from agent_tracer.server.ports.incidents import IncidentStore
 from agent_tracer.server.ports.span_failures import SpanFailures
 from agent_tracer.server.ports.store import TraceReader
-from agent_tracer.server.ports.telemetry_window import Found, SeriesPlan, TelemetryWindow
+from agent_tracer.server.ports.telemetry_window import Calls, Found, SeriesPlan, TelemetryWindow
 from agent_tracer.server.services.baselines import Baseline, Baselines
 from agent_tracer.server.services.incident_graph import IncidentGraph
 
@@ -123,10 +123,10 @@ class RootCauses:
         until_ns = plan.during.starts_ns[-1] + plan.during.width_ns
         since_ns = plan.during.starts_ns[0] - limits.RCA_CHANGES_SECONDS * NS
 
-        async def of_calls() -> tuple[Found[rca.ServiceSeries], Found[rca.EdgeSeries], Found[rca.LogSeries]]:
-            services = await self._telemetry.services(tenant, plan)
-            failures = await self._failures.failures(tenant, plan) if _has_errors(services) else Found(())
-            return services, await self._telemetry.edges(tenant, plan), failures
+        async def of_calls() -> tuple[Calls, Found[rca.LogSeries]]:
+            calls = await self._telemetry.calls(tenant, plan)
+            has_errors = _has_errors(calls.services)
+            return calls, await self._failures.failures(tenant, plan) if has_errors else Found(())
 
         async def of_records() -> tuple[Found[rca.LogSeries], Sequence[rca.Change]]:
             logs = await self._telemetry.logs(tenant, plan)
@@ -134,12 +134,12 @@ class RootCauses:
 
         # Few at a time: one analysis does not take all the connections that other callers read by.
         try:
-            (services, edges, failures), (logs, changes), metrics = await asyncio.gather(
+            (calls, failures), (logs, changes), metrics = await asyncio.gather(
                 of_calls(), of_records(), self._telemetry.metrics(tenant, plan)
             )
         except ValueError as error:
             raise TooLargeError(f"{error}: narrow time_window") from None
-        return _Telemetry(metrics, logs, failures, services, edges, changes)
+        return _Telemetry(metrics, logs, failures, calls.services, calls.edges, changes)
 
     async def _component(self, tenant: TenantId, incident: Incident) -> str:
         """As the incident names it, else the service that the first of its traces begins in."""

@@ -5,17 +5,16 @@ from typing import Final
 
 from agent_tracer.server.adapters.clickhouse.engine import Engine
 from agent_tracer.server.adapters.clickhouse.telemetry.buckets import Buckets
+from agent_tracer.server.adapters.clickhouse.telemetry.calls import call_series
 from agent_tracer.server.adapters.clickhouse.telemetry.changes import changes
-from agent_tracer.server.adapters.clickhouse.telemetry.edges import edge_series
 from agent_tracer.server.adapters.clickhouse.telemetry.labels import SeriesLabels
 from agent_tracer.server.adapters.clickhouse.telemetry.logs import log_series
 from agent_tracer.server.adapters.clickhouse.telemetry.metrics import metric_series
 from agent_tracer.server.adapters.clickhouse.telemetry.reading import read
-from agent_tracer.server.adapters.clickhouse.telemetry.services import service_series
 from agent_tracer.server.domain.ids import TenantId
-from agent_tracer.server.domain.rca.view import Change, EdgeSeries, LogSeries, MetricSeries, ServiceSeries
+from agent_tracer.server.domain.rca.view import Change, LogSeries, MetricSeries
 from agent_tracer.server.domain.telemetry import TimeRange
-from agent_tracer.server.ports.telemetry_window import Found, Observed, SeriesPlan
+from agent_tracer.server.ports.telemetry_window import Calls, Found, Observed, SeriesPlan
 
 _HELD: Final = """
 SELECT groupUniqArray(intDiv(toUnixTimestamp64Nano({column}) - {{from_ns:Int64}}, {{width_ns:Int64}})) FROM {table}
@@ -52,13 +51,9 @@ class ClickHouseTelemetry:
         starts = {n: [time_range.start_ns + at * width_ns for at in sorted(found)] for n, found in rows}
         return Observed(spans=starts[0], logs=starts[1], metrics=starts[2])
 
-    async def services(self, tenant: TenantId, plan: SeriesPlan) -> Found[ServiceSeries]:
+    async def calls(self, tenant: TenantId, plan: SeriesPlan) -> Calls:
         """See the port."""
-        return await service_series(self._engine, tenant, Buckets.of(plan))
-
-    async def edges(self, tenant: TenantId, plan: SeriesPlan) -> Found[EdgeSeries]:
-        """See the port."""
-        return await edge_series(self._engine, tenant, Buckets.of(plan))
+        return await call_series(self._engine, tenant, Buckets.of(plan))
 
     async def metrics(self, tenant: TenantId, plan: SeriesPlan) -> Found[MetricSeries]:
         """See the port."""
