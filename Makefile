@@ -37,6 +37,8 @@ gen: $(DEV_STAMP) ## Generate gen/, envoy/ and the reference pages of docs/ anew
 	$(BIN)/python scripts/generate.py
 	$(BIN)/python scripts/envoy.py
 	$(BIN)/python scripts/reference.py
+	$(BIN)/python scripts/openapi.py
+	$(BIN)/python -m dashboards.generate
 
 check: $(DEV_STAMP) ## Lint, types, layers, protos, drift of everything generated: no test is run.
 	$(BIN)/ruff format --check --quiet .
@@ -48,6 +50,8 @@ check: $(DEV_STAMP) ## Lint, types, layers, protos, drift of everything generate
 	$(BIN)/python scripts/generate.py --check
 	$(BIN)/python scripts/envoy.py --check
 	$(BIN)/python scripts/reference.py --check
+	$(BIN)/python scripts/openapi.py --check
+	$(BIN)/python -m dashboards.generate --check
 	$(BIN)/python -m pytest -q tests/unit/test_tidy.py
 
 test: $(DEV_STAMP) ## Run all tests.
@@ -78,6 +82,6 @@ clean: ## Remove .venv and caches. Data stay where they are.
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 .PHONY: test-servers
-test-servers: $(DEV_STAMP) ## Install real Neo4j (java, mvn; 106 MB) and run the tests that need it.
-	$(BIN)/python -m tests.servers install neo4j
+test-servers: $(DEV_STAMP) ## Install real servers (go, java, mvn; see docs/servers.md) and run the tests that need them.
+	$(BIN)/python -m tests.servers install all
 	$(BIN)/python -m pytest -m servers $(ARGS)

@@ -2,5 +2,6 @@
 
 from tests.fixtures.engine import engine, tenant
 from tests.fixtures.program import program
+from tests.fixtures.servers import jaeger, loki, phoenix
 
-__all__ = ["engine", "program", "tenant"]
+__all__ = ["engine", "jaeger", "loki", "phoenix", "program", "tenant"]

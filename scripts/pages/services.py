@@ -84,6 +84,8 @@ def api() -> str:
         (code("GET /metrics"), "[metrics](metrics.md) for Prometheus"),
         (code("GET /healthz"), "200 as long as the process answers"),
         (code("GET /readyz"), "200 or 503, with the state of each component as JSON"),
+        (code("GET /openapi.json"), "OpenAPI 3.1 of all REST paths"),
+        (code("GET /.well-known/agent-card.json"), "the server as an [agent card](../ossa.md)"),
     )
     return page(
         "API",

@@ -13,7 +13,7 @@ from scripts.pages.markdown import code, page, table
 _EARLIEST_DATE_SECONDS: Final = 500_000_000
 """A number of seconds above this is a moment, not a duration."""
 
-_UNUSED_SETTINGS: Final = ("exporters.", "correlation.", "analytics.", "store.cluster")
+_UNUSED_SETTINGS: Final = ("store.cluster",)
 """Settings that are read and checked, and that nothing acts upon yet."""
 
 

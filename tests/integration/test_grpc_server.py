@@ -292,6 +292,15 @@ async def test_reflection_lists_every_service_and_knows_their_files(api: Running
     assert trace_pb2.DESCRIPTOR.serialized_pb in file.file_descriptor_response.file_descriptor_proto
 
 
+async def test_reflection_finds_methods_as_tools_ask_for_them(api: Running) -> None:
+    stub = reflection_pb2_grpc.ServerReflectionStub(api.channel)
+    names = ("agent_tracer.v1.TraceService.GetTrace", "agent_tracer.v1.TraceService.Nothing", "nowhere.Nothing", "x")
+    asked = [reflection_pb2.ServerReflectionRequest(file_containing_symbol=name) for name in names]
+    found, *unknown = [answer async for answer in stub.ServerReflectionInfo(iter(asked))]
+    assert trace_pb2.DESCRIPTOR.serialized_pb in found.file_descriptor_response.file_descriptor_proto
+    assert [answer.error_response.error_code for answer in unknown] == [grpc.StatusCode.NOT_FOUND.value[0]] * 3
+
+
 async def test_export_gives_named_traces_back_as_otlp(api: Running) -> None:
     api.backend.commit(otlp_span("t1", 1), otlp_span("t2", 1))
     call = api.stub.ExportTraces(pb.ExportTracesRequest(trace_ids=["t2"]))

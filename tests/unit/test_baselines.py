@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from agent_tracer.server.domain.ids import TenantId
-from agent_tracer.server.domain.rca.view import Change, EdgeSeries, LogSeries, MetricSeries, ServiceSeries
+from agent_tracer.server.domain.rca.view import Change, LogSeries, MetricSeries
 from agent_tracer.server.domain.rca.windows import NS, Frame, frame
 from agent_tracer.server.domain.telemetry import TimeRange
-from agent_tracer.server.ports.telemetry_window import Found, Observed, SeriesPlan
+from agent_tracer.server.ports.telemetry_window import Calls, Found, Observed, SeriesPlan
 from agent_tracer.server.services.baselines import Baseline, Baselines
 
 MINUTE = 60 * NS
@@ -34,11 +34,8 @@ class Telemetry:
         }
         return Observed(held.get("spans", []), held.get("logs", []), held.get("metrics", []))
 
-    async def services(self, _tenant: TenantId, _plan: SeriesPlan) -> Found[ServiceSeries]:
-        return Found(())
-
-    async def edges(self, _tenant: TenantId, _plan: SeriesPlan) -> Found[EdgeSeries]:
-        return Found(())
+    async def calls(self, _tenant: TenantId, _plan: SeriesPlan) -> Calls:
+        return Calls(Found(()), Found(()))
 
     async def metrics(self, _tenant: TenantId, _plan: SeriesPlan) -> Found[MetricSeries]:
         return Found(())

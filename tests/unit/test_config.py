@@ -273,3 +273,97 @@ def test_every_described_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> No
             for part in row.key.split("."):
                 value = getattr(value, part)
             assert value == int(row.default) + 1, row.key
+
+
+SELF = "is this server itself"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "listener"),
+    [
+        ("http://localhost:3007", "tracer.port"),
+        ("http://127.0.0.1:3008/v1/traces", "tracer.ace_port"),
+        ("http://localhost:3009", "tracer.atlas_port"),
+        ("http://localhost:50051", "tracer.grpc_port"),
+        ("http://user:s3cret@localhost:9090", "metrics.prometheus.port"),
+    ],
+)
+def test_an_exporter_that_names_this_server_is_refused_with_its_key(endpoint: str, listener: str) -> None:
+    told = refused(flags={"exporters.tempo.enabled": True, "exporters.tempo.endpoint": endpoint})
+
+    assert f"exporters.tempo.endpoint: {SELF} ({listener})" in told
+    assert "s3cret" not in told
+
+
+def test_an_otlp_port_that_was_asked_for_is_not_left_to_an_exporter_but_a_usual_one_is() -> None:
+    asked = {"exporters.tempo.enabled": True, "exporters.tempo.endpoint": "http://localhost:14317"}
+
+    assert f"exporters.tempo.endpoint: {SELF} (otlp.grpc_port)" in refused(flags={**asked, "otlp.grpc_port": 14317})
+    usual = load_settings(flags={"exporters.tempo.enabled": True})
+    assert dict(usual.own_ports()).get("otlp.grpc_port") is None
+    assert dict(usual.own_ports())["otlp.http_port"] == 4318
+
+
+def test_every_address_is_its_own_where_the_server_is_bound_to_all() -> None:
+    flags = {"exporters.tempo.enabled": True, "exporters.tempo.endpoint": "http://127.0.0.1:3007"}
+
+    assert SELF in refused(flags={**flags, "tracer.host": "0.0.0.0"})  # noqa: S104 - no port is opened
+    assert load_settings(flags={**flags, "tracer.host": "10.0.0.7"}).tracer.host == "10.0.0.7"
+    local = {**flags, "exporters.tempo.endpoint": "http://localhost:3007"}
+    assert load_settings(flags={**local, "tracer.host": "10.0.0.7"}).tracer.host == "10.0.0.7"
+    assert SELF in refused(
+        flags={
+            "exporters.tempo.enabled": True,
+            "exporters.tempo.endpoint": "http://10.0.0.7:3007",
+            "tracer.host": "10.0.0.7",
+        }
+    )
+
+
+def test_an_exporter_that_is_off_may_name_anything() -> None:
+    assert load_settings(flags={"exporters.tempo.endpoint": "http://localhost:3007"})
+
+
+def test_further_otlp_backends_have_names_signals_and_everything_that_the_others_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENT_TRACER__EXPORTERS__OTLP__BACKUP__TIMEOUT_SECONDS", "3")
+    path = written(
+        tmp_path,
+        """
+        exporters:
+          loki: {enabled: true}
+          otlp:
+            backup: {endpoint: "https://collector.example:4317", signals: [traces, logs, metrics], protocol: grpc}
+            plain: {endpoint: "http://collector.example:4318", headers: {x-key: s3cret}, compression: none}
+            unused: {endpoint: "http://collector.example:4318", enabled: false}
+        """,
+    )
+
+    settings = load_settings(path)
+
+    enabled = settings.exporters.enabled()
+    assert list(enabled) == ["loki", "otlp.backup", "otlp.plain"]
+    assert {name: sorted(exporter.sends) for name, exporter in enabled.items()} == {
+        "loki": ["logs"],
+        "otlp.backup": ["logs", "metrics", "traces"],
+        "otlp.plain": ["traces"],
+    }
+    assert enabled["otlp.backup"].timeout_seconds == 3
+    assert "s3cret" not in str(settings.to_display())
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("{backup: {}}", "exporters.otlp.backup.endpoint: is missing"),
+        ("{backup: {endpoint: 'http://h', signals: [spans]}}", "exporters.otlp.backup.signals.0"),
+        ("{backup: {endpoint: 'http://h', signals: []}}", "exporters.otlp.backup.signals"),
+        ("{'Not A Name': {endpoint: 'http://h'}}", "exporters.otlp.Not A Name"),
+        ("{backup: {endpoint: 'ftp://h'}}", "exporters.otlp.backup.endpoint: is no URL"),
+        ("{backup: {endpoint: 'https://h', tls: {key_file: key.pem}}}", "exporters.otlp.backup.tls"),
+        ("{backup: {endpoint: 'http://h', timeout_seconds: 0}}", "exporters.otlp.backup.timeout_seconds"),
+    ],
+)
+def test_what_is_wrong_with_a_further_backend_is_told_by_its_key(tmp_path: Path, text: str, key: str) -> None:
+    assert key in refused(written(tmp_path, f"exporters: {{otlp: {text}}}"))

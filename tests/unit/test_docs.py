@@ -191,12 +191,14 @@ def rest_paths() -> Iterator[tuple[str, str]]:
 
 
 def check_pip(words: list[str]) -> None:
-    """From the clone only: another project has the name in the public index."""
+    """From the clone only: another project has the name in the public index. Others are those that tests run with."""
     assert words[0] == "install"
-    match = re.fullmatch(r"\.\[([\w,]+)\]", words[-1])
+    match = re.fullmatch(r"\.(?:\[([\w,]+)\])?", words[1])
     assert match is not None
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert set(match[1].split(",")) <= set(extras)
+    assert set((match[1] or "server").split(",")) <= set(extras)
+    locked = re.findall(r"^([\w.-]+)==", (ROOT / "requirements/dev.txt").read_text(), re.MULTILINE)
+    assert set(words[2:]) <= set(locked)
 
 
 @pytest.mark.parametrize("path", DOCS, ids=name_of)

@@ -1,7 +1,9 @@
 """The scan misses no name that a request carries, wherever it lies."""
 
+from itertools import product
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
@@ -11,6 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 from agent_tracer.server.adapters.model_scan import MODEL_KEYS, PROVIDER_KEYS, scan_models
 from agent_tracer.server.domain.semantics import COLUMNS
 from agent_tracer.server.limits import MODEL_NAME_BYTES_MAX
+from tests.fixtures.otlp_reversed import reversed_encoding
 
 KEYS = MODEL_KEYS + PROVIDER_KEYS
 
@@ -66,6 +69,7 @@ def carried(request_bytes: bytes, keys: tuple[str, ...]) -> set[str]:
     return {name for name in texts if 0 < len(name.encode()) <= MODEL_NAME_BYTES_MAX}
 
 
+@settings(deadline=None)
 @given(st.lists(st.builds(request, st.lists(spans, max_size=4), st.lists(attributes, max_size=3)), max_size=3))
 def test_every_name_is_found_among_any_neighbours(requests: list[bytes]) -> None:
     models, providers = scan_models(b"".join(requests))
@@ -109,12 +113,55 @@ def test_longer_names_numbers_and_other_attributes_are_no_names() -> None:
         )
 
 
+def as_collector(request_bytes: bytes) -> bytes:
+    return reversed_encoding(ExportTraceServiceRequest.FromString(request_bytes))
+
+
+@settings(deadline=None)
+@given(st.builds(request, st.lists(spans, max_size=4), st.lists(attributes, max_size=3)))
+def test_fields_in_reverse_order_are_the_same_request(request_bytes: bytes) -> None:
+    whole = ExportTraceServiceRequest.FromString(request_bytes)
+    assert ExportTraceServiceRequest.FromString(as_collector(request_bytes)) == whole
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_name_is_found_where_a_collector_puts_it_first_at_every_alignment_and_length(key: str) -> None:
+    for shift, length in product(range(8), (1, 2, 30, 124, 125, 126, MODEL_NAME_BYTES_MAX)):
+        name = "m" * length
+        for more in ([], [text("other", "s" * (shift + 1))]):
+            # What stands before moves it; what stands behind is another attribute, or the span's times.
+            event = Span.Event(name="s" * (shift + 1), time_unix_nano=1)
+            span = Span(attributes=[text(key, name), *more], events=[event], trace_id=bytes(16), end_time_unix_nano=1)
+            found = scan_models(as_collector(request([span])))
+            assert (found.models | found.providers) == {name}, (shift, length, more)
+
+
+def test_a_collectors_request_of_many_spans_gives_every_name() -> None:
+    made = [
+        Span(
+            trace_id=bytes(16),
+            start_time_unix_nano=1,
+            end_time_unix_nano=number + 1,
+            name="s" * (number % 11),
+            attributes=[
+                text("gen_ai.request.model", f"model {number}"),
+                text("gen_ai.provider.name", f"of {number % 5}"),
+            ],
+        )
+        for number in range(500)
+    ]
+    models, providers = scan_models(as_collector(request(made)))
+    assert models == {f"model {number}" for number in range(500)}
+    assert providers == {f"of {number}" for number in range(5)}
+
+
 @given(st.binary(max_size=300), st.sampled_from(KEYS), st.integers(0, 40))
 def test_no_bytes_make_it_fail_not_even_a_request_cut_short(noise: bytes, key: str, cut: int) -> None:
     whole = noise + request([Span(attributes=[text(key, "model")])]) + noise
     for payload in (noise, whole[: len(whole) - cut], whole[cut:]):
         models, providers = scan_models(payload)
         assert all(models | providers)
+    scan_models(noise + as_collector(request([Span(attributes=[text(key, "model")], name="s")]))[cut:] + noise)
 
 
 def test_every_attribute_that_the_store_takes_a_model_or_provider_from_is_scanned_for() -> None:

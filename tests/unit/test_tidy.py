@@ -15,7 +15,7 @@ FILE_LINES_MAX: Final = 400
 FUNCTION_LINES_MAX: Final = 60
 REASON_CHARACTERS_MIN: Final = 20
 
-OURS: Final = ("server", "clients", "scripts", "tests")
+OURS: Final = ("server", "clients", "scripts", "tests", "dashboards")
 LIMITS: Final = "server/agent_tracer/server/limits.py"
 
 # Put together here, so that this file does not hold what it looks for.

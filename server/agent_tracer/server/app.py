@@ -30,6 +30,10 @@ from agent_tracer.server.adapters.envoy.process import EnvoyProcess
 from agent_tracer.server.adapters.journal import FileJournal
 from agent_tracer.server.adapters.journal_metrics import JournalCollector
 from agent_tracer.server.adapters.prometheus import PrometheusMetrics
+from agent_tracer.server.adapters.rpc_metrics import PrometheusRpcs
+from agent_tracer.server.adapters.score_metrics import PrometheusScores
+from agent_tracer.server.adapters.work_metrics import PrometheusWork
+from agent_tracer.server.api.discovery import Ports
 from agent_tracer.server.api.grpc_server import (
     GrpcServer,
     Service,
@@ -40,6 +44,7 @@ from agent_tracer.server.api.listening import ListenAddress, bound_socket, check
 from agent_tracer.server.api.otlp_grpc import otlp_handlers
 from agent_tracer.server.config import Settings
 from agent_tracer.server.correlation import correlating_of
+from agent_tracer.server.exporting import ExporterError, Exporting, exporting_of
 from agent_tracer.server.lifecycle import (
     EnvoyKeeper,
     PartFailedError,
@@ -61,8 +66,9 @@ from agent_tracer.server.services.loader import Loader
 from agent_tracer.server.services.price_book import PriceBook, Scan
 from agent_tracer.server.services.settler import Settler
 from agent_tracer.server.services.trace_feed import TraceBroadcast
+from agent_tracer.server.services.work_counts import WorkCounts
 from agent_tracer.server.similarity import similarity_of
-from agent_tracer.server.wiring import Shared, services_on
+from agent_tracer.server.wiring import Shared, score_publisher, services_on
 
 __all__ = ["ALL_LISTENERS", "CannotStartError", "PartFailedError", "Started", "running"]
 
@@ -179,16 +185,19 @@ class _Server:
                 _prepared(engine, retention),
             )
             reader = journal.reader(_LOADER, required=True)
+            exporting = await self._exporting(journal)
             journal.forget_unopened()
             intent = FileLoadIntent(self._directory.root)
         store = ClickHouseStore(engine)
         similarity = similarity_of(stack, self._settings, self._directory, engine)
         stack.push_async_callback(ended, self._parts.start(similarity.indexer.run(), "the indexer of traces"))
         loading = ClickHouseLoader(engine)
-        settler = Settler(ClickHouseSettler(engine))
+        settler = Settler(ClickHouseSettler(engine, self._work_counts()))
         stack.push_async_callback(ended, self._parts.start(settler.run(), "the settler"))
         correlating = correlating_of(stack, self._settings, self._directory, engine, settler)
-        for work, name in correlating.tasks():
+        scores, weights = PrometheusScores(self._registry), self._settings.analytics.evaluation_weights
+        publisher = score_publisher(engine, settler, scores, weights)
+        for work, name in (*correlating.tasks(), (publisher.run(), "the publisher of scores")):
             stack.push_async_callback(ended, self._parts.start(work, name))
         loader = Loader(
             journal=journal,
@@ -197,13 +206,15 @@ class _Server:
             intent=intent,
             prices=PriceBook(prices, loading, scan_models),
             metrics=self._metrics,
-            listeners=[CommitFeed(store, self._feed), settler, similarity.indexer, *correlating.listeners],
+            listeners=[CommitFeed(store, self._feed), settler, similarity.indexer, publisher, *correlating.listeners],
         )
         self._registry.register(JournalCollector(journal.stats))
-        # Closing the journal tells the loader to finish.
+        # Closing the journal tells the loader and the exporters to finish.
+        exporters = [self._parts.start(work, name) for work, name in exporting.tasks()]
+        stack.push_async_callback(exporting.finish, exporters)
         stack.push_async_callback(_finish, self._parts.start(loader.run(), "the loader"))
         stack.push_async_callback(journal.aclose)
-        self._watch(stack, journal, loader, engine)
+        self._watch(stack, journal, loader, engine, exporting)
         ingest = Ingest(journal, time.time_ns, self._metrics)
         loaded = LoadedReads(journal, loader, lambda: ingest.end)
         shared = Shared(
@@ -214,12 +225,28 @@ class _Server:
             similarity=similarity,
             correlating=correlating,
             feed=self._feed,
-            registry=self._registry,
-            evaluation_weights=self._settings.analytics.evaluation_weights,
+            scores=scores,
+            evaluation_weights=weights,
         )
         return ingest, services_on(shared)
 
-    def _watch(self, stack: AsyncExitStack, journal: FileJournal, loader: Loader, engine: Engine) -> None:
+    def _work_counts(self) -> WorkCounts:
+        metrics = PrometheusWork()
+        counts = WorkCounts(metrics)
+        metrics.before_collect = counts.count_rested
+        self._registry.register(metrics)
+        return counts
+
+    async def _exporting(self, journal: FileJournal) -> Exporting:
+        try:
+            return await exporting_of(self._settings, journal, self._registry)
+        except ExporterError as error:
+            await journal.aclose()
+            raise CannotStartError(str(error)) from None
+
+    def _watch(
+        self, stack: AsyncExitStack, journal: FileJournal, loader: Loader, engine: Engine, exporting: Exporting
+    ) -> None:
         """Keep what /readyz says true."""
 
         async def of_journal() -> Component:
@@ -231,15 +258,17 @@ class _Server:
             return loader_health(loader.state)
 
         of_store = StoreCheck(lambda: engine.rows("SELECT 1"), every=limits.STORE_CHECK_TURNS)
-        checks = (("journal", of_journal), ("loader", of_loader), ("store", of_store))
-        stack.push_async_callback(ended, self._parts.start(watch(self._readiness, checks), "the watch"))
+        own = (("journal", of_journal), ("loader", of_loader), ("store", of_store))
+        watching = watch(self._readiness, [*own, *exporting.checks()])
+        stack.push_async_callback(ended, self._parts.start(watching, "the watch"))
 
     async def _serve_grpc(self, stack: AsyncExitStack, ingest: Ingest, services: Sequence[Service]) -> GrpcServer:
         telemetry: Sequence[Service] = [handler_service(h) for h in otlp_handlers(ingest)]
         everything = [*services, *telemetry]
-        servers = [GrpcServer(everything, [self._addresses["tracer.grpc_port"]])]
+        on_call = PrometheusRpcs(self._registry)
+        servers = [GrpcServer(everything, [self._addresses["tracer.grpc_port"]], on_call=on_call)]
         if address := self._addresses.get("otlp.grpc_port"):
-            servers.append(GrpcServer(telemetry, [address]))
+            servers.append(GrpcServer(telemetry, [address], on_call=on_call))
         for server in servers:
             stop = partial(server.stop, limits.STOP_CALLS_SECONDS)
             stack.push_async_callback(stop)
@@ -248,7 +277,7 @@ class _Server:
         return servers[0]
 
     async def _serve_http(self, stack: AsyncExitStack, front: socket.socket, ingest: Ingest) -> None:
-        apps = [(combined_app(ingest, self._registry, self._readiness), front)]
+        apps = [(combined_app(ingest, self._registry, self._readiness, ports=self._ports()), front)]
         if address := self._addresses.get("otlp.http_port"):
             apps.append((otlp_app(ingest), bound_socket(address)))
         if address := self._addresses.get("metrics.prometheus.port"):
@@ -259,6 +288,16 @@ class _Server:
             stop = partial(_stop, done, self._parts.start(serve(app, [listener], stop=done), "an HTTP listener"))
             stack.push_async_callback(stop)
             self._stops.append(stop)
+
+    def _ports(self) -> Ports:
+        tracer = self._settings.tracer
+        offered = {
+            "rest": ("tracer", tracer.port),
+            "ace": ("ace", tracer.ace_port),
+            "atlas": ("atlas", tracer.atlas_port),
+        }
+        answered = {name: port if of in self._listeners else None for name, (of, port) in offered.items()}
+        return Ports(**answered, grpc=tracer.grpc_port)
 
     def _left_out(self) -> list[str]:
         otlp = self._settings.otlp

@@ -3,16 +3,15 @@
 A variable is `AGENT_TRACER__` and the key in capitals, `__` for each dot.
 """
 
-import ipaddress
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 import platformdirs
-from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, ByteSize, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -22,6 +21,7 @@ from pydantic_settings import (
 )
 
 from agent_tracer.server import limits
+from agent_tracer.server.config_exporters import LOOPBACK, Exporters, own_endpoints, port_of
 from agent_tracer.server.config_problems import (
     ENV_DELIMITER,
     ENV_PREFIX,
@@ -33,50 +33,17 @@ from agent_tracer.server.config_problems import (
     unknown_variables,
 )
 from agent_tracer.server.config_sources import from_flags, map_texts, merged, read_file, without
+from agent_tracer.server.config_values import Days, HttpUrl, IpAddress, Port, Section, url_of
 
-__all__ = ["ConfigError", "Problem", "Row", "Settings", "describe", "load_settings"]
+__all__ = ["ConfigError", "Problem", "Row", "Settings", "describe", "load_settings", "without_user"]
 
 _URL_USER: Final = re.compile(r"(?<=://)[^/@\s]+(?=@)")
-
-
-def _ip_address(host: str) -> str:
-    try:
-        return "127.0.0.1" if host == "localhost" else str(ipaddress.ip_address(host))
-    except ValueError:
-        raise ValueError("is no IP address") from None
-
-
-def _url_of(*schemes: str) -> Callable[[str], str]:
-    def check(url: str) -> str:
-        try:
-            parts = urlsplit(url)
-            known, _ = parts.scheme in schemes, parts.port
-        except ValueError:
-            known = False
-        if not known:
-            raise ValueError(f"is no URL that begins with {' or '.join(f'{s}://' for s in schemes)}")
-        return url
-
-    return check
-
-
-Port = Annotated[int, Field(ge=1, le=65_535)]
-HttpUrl = Annotated[str, AfterValidator(_url_of("http", "https"))]
-Days = Annotated[int, Field(ge=1, le=36_500)]
-
-
-class Section(BaseModel):
-    """A part of the settings."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=True)
 
 
 class Tracer(Section):
     """Where the server listens."""
 
-    host: Annotated[str, AfterValidator(_ip_address)] = Field(
-        default="127.0.0.1", description="IP address that every port is bound to."
-    )
+    host: IpAddress = Field(default="127.0.0.1", description="IP address that every port is bound to.")
     port: Port = Field(default=3007, description="REST: traces, correlation, OTLP, metrics, health.")
     ace_port: Port = Field(default=3008, description="REST: scores and benchmarks (ACE).")
     atlas_port: Port = Field(default=3009, description="REST: learning and workflow analytics (ATLAS).")
@@ -89,52 +56,6 @@ class Otlp(Section):
     enabled: bool = Field(default=True, description="Whether OTLP is taken on its usual ports too.")
     grpc_port: Port = Field(default=4317, description="OTLP over gRPC.")
     http_port: Port = Field(default=4318, description="OTLP over HTTP (protobuf and JSON).")
-
-
-class Exporter(Section):
-    """A backend that everything taken in is passed on to."""
-
-    enabled: bool = Field(default=False, description="Whether telemetry is passed on to it.")
-    endpoint: HttpUrl = Field(description="Its address.", repr=False)
-    project: str = Field(default="default", description="Project (Phoenix) or service group it is filed under.")
-    headers: dict[str, SecretStr] = Field(default={}, description="Headers sent along, such as a key. Shown masked.")
-
-
-class PhoenixExporter(Exporter):
-    """Arize Phoenix."""
-
-    endpoint: HttpUrl = Field(default="http://localhost:6006", description="Phoenix's address.", repr=False)
-
-
-class JaegerExporter(Exporter):
-    """Jaeger."""
-
-    endpoint: HttpUrl = Field(
-        default="http://localhost:14268/api/traces",
-        description="Jaeger's address: an OTLP port, or the Thrift collector's /api/traces.",
-        repr=False,
-    )
-
-
-class TempoExporter(Exporter):
-    """Grafana Tempo."""
-
-    endpoint: HttpUrl = Field(default="http://localhost:4317", description="Tempo's OTLP address.", repr=False)
-
-
-class LokiExporter(Exporter):
-    """Grafana Loki."""
-
-    endpoint: HttpUrl = Field(default="http://localhost:3100/otlp", description="Loki's OTLP address.", repr=False)
-
-
-class Exporters(Section):
-    """The backends that telemetry is passed on to."""
-
-    phoenix: PhoenixExporter = PhoenixExporter()
-    jaeger: JaegerExporter = JaegerExporter()
-    tempo: TempoExporter = TempoExporter()
-    loki: LokiExporter = LokiExporter()
 
 
 class Prometheus(Section):
@@ -153,7 +74,7 @@ class Metrics(Section):
 class Neo4j(Section):
     """A Neo4j server that holds the graph."""
 
-    uri: Annotated[str, AfterValidator(_url_of("bolt", "bolt+s", "neo4j", "neo4j+s"))] = Field(
+    uri: Annotated[str, AfterValidator(url_of("bolt", "bolt+s", "neo4j", "neo4j+s"))] = Field(
         description="Neo4j's address.", examples=["bolt://localhost:7687"], repr=False
     )
     user: str = Field(default="neo4j", description="Neo4j's user.")
@@ -211,7 +132,7 @@ class Analytics(Section):
 class Store(Section):
     """Where telemetry is kept."""
 
-    url: Annotated[str, AfterValidator(_url_of("chdb", "clickhouse", "clickhouses", "http", "https"))] = Field(
+    url: Annotated[str, AfterValidator(url_of("chdb", "clickhouse", "clickhouses", "http", "https"))] = Field(
         default="chdb://",
         description="`chdb://` (embedded, under data_dir) or a ClickHouse server's URL.",
         repr=False,
@@ -281,16 +202,31 @@ class Settings(BaseSettings):
 
     def to_display(self) -> dict[str, Any]:
         """The settings as nested plain values, secrets masked (user and password in URLs too)."""
-        shown = map_texts(self.model_dump(mode="json"), lambda text: _URL_USER.sub("***", text))
+        shown = map_texts(self.model_dump(mode="json"), without_user)
         return dict(shown)
 
     def exporter_at(self, port: int) -> str | None:
         """Name of an enabled exporter whose backend is on this port of this machine."""
-        for name, exporter in self.exporters:
-            url = urlsplit(exporter.endpoint)
-            if exporter.enabled and url.port == port and url.hostname in {"localhost", "127.0.0.1", "::1"}:
-                return str(name)
+        for name, exporter in self.exporters.enabled().items():
+            if port_of(exporter.endpoint) == port and urlsplit(exporter.endpoint).hostname in LOOPBACK:
+                return name
         return None
+
+    def own_ports(self) -> Iterator[tuple[str, int]]:
+        """Where the server itself listens: the setting and its port.
+
+        A usual OTLP port that nobody asked for is left to an exporter's backend that is there; one that was set stays.
+        """
+        for key, port in _ports(self):
+            section, _, name = key.rpartition(".")
+            is_usual = section == "otlp" and name not in self.otlp.model_fields_set
+            if not is_usual or self.exporter_at(port) is None:
+                yield key, port
+
+
+def without_user(text: str) -> str:
+    """The text with user and password of every URL in it masked."""
+    return _URL_USER.sub("***", text)
 
 
 def describe() -> tuple[Row, ...]:
@@ -316,6 +252,7 @@ def load_settings(path: Path | None = None, flags: Mapping[str, object] | None =
         problems += [problem for problem in found if problem.key not in told]
         raise ConfigError(problems) from None
     problems += _shared_ports(settings)
+    problems += own_endpoints(settings.exporters, settings.tracer.host, settings.own_ports())
     if problems:
         raise ConfigError(problems)
     return settings

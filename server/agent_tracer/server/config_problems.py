@@ -4,7 +4,8 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, get_args
+from types import UnionType
+from typing import Final, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -134,8 +135,9 @@ def _leads_to_setting(key: str, known: Iterable[str]) -> bool:
 
 
 def _section_of(field: FieldInfo) -> type[BaseModel] | None:
-    """The section that the field is, where it is one (or one or None)."""
-    for kind in (field.annotation, *get_args(field.annotation)):
+    """The section that the field is, where it is one (or one or None). A table of sections is a setting."""
+    alternatives = get_args(field.annotation) if get_origin(field.annotation) in {Union, UnionType} else ()
+    for kind in (field.annotation, *alternatives):
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             return kind
     return None

@@ -454,7 +454,7 @@ BENCHMARK_TASK_TYPES_MAX: Final = 200
 BENCHMARK_TASKS_MAX: Final = 100_000
 """Latest tasks of a type that a benchmark may ask for: a success rate is known to a third of a point from so many."""
 
-SCORED_AGENTS_MAX: Final = 1_000
+SCORED_AGENTS_MAX: Final = 500
 """Agents whose last score is published as a metric, the latest scored; each is four series."""
 
 WORKFLOW_TRACES_MAX: Final = 200
@@ -855,3 +855,75 @@ CORRELATION_READS_AT_ONCE: Final = 3
 
 CORRELATION_WAIT_SECONDS_MAX: Final = 3.0
 """How long a search for what belongs with a trace waits for the latest data; then it answers without and says so."""
+
+EXPORTERS_MAX: Final = 16
+"""Further OTLP backends that telemetry is passed on to: each has a reader of the journal and connections of its own."""
+
+EXPORT_BATCH_BYTES: Final = 2 * 1024 * 1024
+"""Requests sent on to a backend in one: half of what gRPC servers take by default, some thousand spans."""
+
+EXPORT_BATCH_RECORDS: Final = 512
+"""And no more requests than this, so that many small ones are passed on in steps, too."""
+
+EXPORT_LINGER_SECONDS: Final = 0.2
+"""How long an exporter lets requests gather, unless a batch is full: ten small ones cost what one does."""
+
+EXPORT_RETRY_SECONDS_MIN: Final = 0.5
+"""First pause after a backend did not answer; it doubles with each further time."""
+
+EXPORT_RETRY_SECONDS_MAX: Final = 30.0
+"""Longest pause of the exporters' own: a backend that is back gets its telemetry within half a minute."""
+
+EXPORT_RETRY_AFTER_SECONDS_MAX: Final = 600.0
+"""Longest pause that a backend can ask for: a wrong clock must not stop an exporter for a day."""
+
+EXPORT_FAILURES_MAX: Final = 16
+"""Times that a backend may fail (HTTP 500, gRPC INTERNAL) on the same request until it counts as refused: with the
+pauses between, four to six minutes, in which a backend restarts."""
+
+EXPORT_REFUSALS_MAX: Final = 256
+"""Refused requests while the bad items of one batch are looked for by halving: enough for ten bad ones among thousands.
+A backend that refuses everything costs this much a batch."""
+
+EXPORT_HOLD_SECONDS: Final = 120.0
+"""How long the cursor stays behind what Phoenix has acknowledged. Phoenix queues spans in memory, and loses them when
+it is killed; what it has already, it tells by the span's id."""
+
+EXPORT_STOP_SECONDS: Final = 3.0
+"""For what exporters have still to send when the server stops. What is left over is sent after the next start."""
+
+EXPORT_ANSWER_BYTES_MAX: Final = 64 * 1024
+"""What is read of a backend's answer: partial success and a reason are shorter."""
+
+EXPORT_REASON_CHARACTERS_MAX: Final = 200
+"""What is kept of a reason that a backend gives, for the log."""
+
+EXPORT_RESOLVE_SECONDS: Final = 2.0
+"""How long a start waits for the addresses of the exporters' hosts, to see whether one is the server itself."""
+
+EXPORT_THRIFT_SPANS_MAX: Final = 4_000
+"""Spans in one request to Jaeger's Thrift collector: below the 20 MiB that it takes, and 4 MiB of most spans."""
+
+LABEL_LENGTH_MAX: Final = 128
+"""Characters of a label's value in the server's metrics: the longest names of models are half of that."""
+
+LABELLED_MODELS_MAX: Final = 64
+"""Pairs of provider and model with series of their own, 16 or so each; teams use some ten. Others are `other`."""
+
+LABELLED_AGENT_TYPES_MAX: Final = 64
+"""Types of agents with series of their own, 18 or so each. Further ones are `other`."""
+
+UNCERTAIN_TASKS_MAX: Final = 100_000
+"""Tasks that wait until it is certain that they are tasks, in 40 MB; past that, those that waited longest count."""
+
+SCORE_PUBLISH_AGENTS: Final = 20
+"""Agents that are scored for the metrics before a pause: a tenth of a second each or less."""
+
+SCORE_PUBLISH_COST_FACTOR: Final = 50
+"""A pause is so many times as long as the scoring before it: a fiftieth of a core at most goes into it."""
+
+SCORE_PUBLISH_SECONDS_MIN: Final = 5.0
+"""Between two looks at which agents have worked: twice while Prometheus waits to scrape again."""
+
+SCORE_PUBLISH_RETRY_SECONDS: Final = 30.0
+"""How often a store that is down is asked again for the agents to score."""

@@ -5,9 +5,8 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from prometheus_client.registry import CollectorRegistry
-
 from agent_tracer.server.adapters.clickhouse.archive import ClickHouseArchive
+from agent_tracer.server.adapters.clickhouse.busy_agents import ClickHouseBusyAgents
 from agent_tracer.server.adapters.clickhouse.engine import Engine
 from agent_tracer.server.adapters.clickhouse.failures import ClickHouseFailures
 from agent_tracer.server.adapters.clickhouse.related import ClickHouseRelated
@@ -16,7 +15,6 @@ from agent_tracer.server.adapters.clickhouse.task_store import ClickHouseTasks
 from agent_tracer.server.adapters.clickhouse.telemetry import ClickHouseTelemetry
 from agent_tracer.server.adapters.clickhouse.telemetry.span_errors import ClickHouseSpanFailures
 from agent_tracer.server.adapters.clickhouse.work import ClickHouseWork
-from agent_tracer.server.adapters.score_metrics import PrometheusScores
 from agent_tracer.server.api.ace_service import AceServicer, AceUseCases
 from agent_tracer.server.api.atlas_service import AtlasServicer, AtlasUseCases
 from agent_tracer.server.api.correlation_service import CorrelationServicer, CorrelationUseCases
@@ -31,6 +29,7 @@ from agent_tracer.server.api.trace_service import TraceServicer, TraceUseCases
 from agent_tracer.server.correlation import Correlating
 from agent_tracer.server.domain.ids import OtelTraceId, TenantId
 from agent_tracer.server.limits import ANALYSIS_WAIT_SECONDS_MAX, DETECTED_WAIT_SECONDS_MAX, INDEXED_WAIT_SECONDS_MAX
+from agent_tracer.server.ports.server_metrics import ScoreMetrics
 from agent_tracer.server.services.agent_scores import AgentScores
 from agent_tracer.server.services.benchmarks import Benchmarks
 from agent_tracer.server.services.correlations import Correlations
@@ -41,6 +40,7 @@ from agent_tracer.server.services.ingest import Ingest
 from agent_tracer.server.services.learning import LearningAnalytics
 from agent_tracer.server.services.loaded_reads import LoadedReads
 from agent_tracer.server.services.root_causes import RootCauses
+from agent_tracer.server.services.score_publisher import ScorePublisher
 from agent_tracer.server.services.service_graphs import ServiceGraphs
 from agent_tracer.server.services.settled_reads import SettledReads
 from agent_tracer.server.services.settler import Settler
@@ -66,7 +66,7 @@ class Shared:
     similarity: Similarity
     correlating: Correlating
     feed: TraceBroadcast
-    registry: CollectorRegistry
+    scores: ScoreMetrics
     evaluation_weights: Mapping[str, float]
 
 
@@ -112,17 +112,35 @@ def _ace(shared: Shared) -> AceUseCases:
     reader, archive = ClickHouseTasks(shared.engine), ClickHouseArchive(shared.engine)
     clock_ns, catch_up = time.time_ns, _settled_well(shared)
     return AceUseCases(
-        scores=AgentScores(
-            reader=reader,
-            archive=archive,
-            metrics=PrometheusScores(shared.registry),
-            catch_up=catch_up,
-            clock_ns=clock_ns,
-            new_id=_new_id,
-            evaluation_weights=shared.evaluation_weights,
-        ),
+        scores=_agent_scores(shared.engine, shared.scores, shared.evaluation_weights, catch_up),
         benchmarks=Benchmarks(reader=reader, archive=archive, catch_up=catch_up, clock_ns=clock_ns, new_id=_new_id),
         comparisons=VersionComparisons(reader=reader, archive=archive, catch_up=catch_up, clock_ns=clock_ns),
+    )
+
+
+def _agent_scores(
+    engine: Engine, metrics: ScoreMetrics, weights: Mapping[str, float], catch_up: Callable[[], Awaitable[None]]
+) -> AgentScores:
+    return AgentScores(
+        reader=ClickHouseTasks(engine),
+        archive=ClickHouseArchive(engine),
+        metrics=metrics,
+        catch_up=catch_up,
+        clock_ns=time.time_ns,
+        new_id=_new_id,
+        evaluation_weights=weights,
+    )
+
+
+def score_publisher(
+    engine: Engine, settler: Settler, metrics: ScoreMetrics, weights: Mapping[str, float]
+) -> ScorePublisher:
+    """Not running yet."""
+    return ScorePublisher(
+        agents=ClickHouseBusyAgents(engine),
+        scorer=_agent_scores(engine, metrics, weights, settler.settled),
+        settled=settler.settled,
+        clock_ns=time.time_ns,
     )
 
 

@@ -8,7 +8,6 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from agent_tracer.server import limits
 from agent_tracer.server.api.ace_service import AceServicer
@@ -16,6 +15,7 @@ from agent_tracer.server.api.atlas_service import AtlasServicer
 from agent_tracer.server.api.correlation_service import CorrelationServicer
 from agent_tracer.server.api.interceptors import CallHook, CallInterceptor
 from agent_tracer.server.api.listening import CannotListenError, ListenAddress, check_free
+from agent_tracer.server.api.reflection import add_reflection
 from agent_tracer.server.api.trace_service import TraceServicer
 from agent_tracer.v1 import (
     ace_pb2,
@@ -145,8 +145,7 @@ class GrpcServer:
         for service in self._services:
             service.add(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (*(service.name for service in self._services), health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server)
+        add_reflection((*(service.name for service in self._services), health.SERVICE_NAME), self._server)
 
 
 def _bind(server: grpc.aio.Server, address: ListenAddress) -> int:

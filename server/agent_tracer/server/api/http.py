@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from agent_tracer.server.api.discovery import Ports, discovery_routes
 from agent_tracer.server.api.http_server import serve
 from agent_tracer.server.api.otlp_http import default_tenant, otlp_routes, status_response
 from agent_tracer.server.domain.ids import TenantId
@@ -56,9 +57,13 @@ def combined_app(
     readiness: Readiness,
     *,
     tenant_of: Callable[[Request], TenantId] = default_tenant,
+    ports: Ports = Ports(),  # noqa: B008 - frozen
 ) -> Starlette:
-    """OTLP and operations together, as Envoy's backend. Without CORS: Envoy answers browsers."""
-    return _app([*otlp_routes(ingest, tenant_of), *_ops_routes(registry, readiness)])
+    """OTLP, operations and what the server says of itself, as Envoy's backend. Without CORS: Envoy answers browsers.
+
+    `ports` are those that callers reach the API at.
+    """
+    return _app([*otlp_routes(ingest, tenant_of), *_ops_routes(registry, readiness), *discovery_routes(ports)])
 
 
 def _app(routes: Sequence[Route], middleware: Sequence[Middleware] = ()) -> Starlette:

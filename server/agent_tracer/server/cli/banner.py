@@ -11,6 +11,7 @@ from rich.text import Text
 
 from agent_tracer.server.app import Started
 from agent_tracer.server.cli.console import console
+from agent_tracer.server.config import without_user
 
 _REST: Final = {
     "tracer": ("port", "traces, correlation, OTLP, metrics"),
@@ -24,7 +25,7 @@ def show_banner(started: Started) -> None:
     out = console()
     out.print(Text.assemble(("Agent Tracer", "bold green"), f" is ready after {started.seconds:.1f} s"))
     out.print(_addresses(started))
-    for line in (*started.left_out, *_not_yet(started)):
+    for line in started.left_out:
         out.print(Text(line, "yellow"))
     if "tracer" in started.listeners:
         out.print(Text("\nSend a first trace, then read it:", "bold"))
@@ -47,17 +48,12 @@ def _addresses(started: Started) -> Table:
         table.add_row("  OTLP", f"http://{host}:{otlp.http_port}", "HTTP: /v1/traces, /v1/logs, /v1/metrics")
     if settings.metrics.prometheus.enabled:
         table.add_row("  Prometheus", f"http://{host}:{settings.metrics.prometheus.port}/metrics", "")
+    for name, exporter in settings.exporters.enabled().items():
+        table.add_row(
+            "  To", without_user(exporter.endpoint), f"{', '.join(sorted(exporter.sends))} (exporters.{name})"
+        )
     table.add_row("  Data", str(settings.data_dir), "")
     return table
-
-
-def _not_yet(started: Started) -> list[str]:
-    """Settings that this version reads and does nothing with: better said than found out."""
-    settings = started.settings
-    enabled = [f"exporters.{name}" for name, exporter in settings.exporters if exporter.enabled]
-    chosen = {"correlation.neo4j": settings.correlation.neo4j, "analytics.qdrant": settings.analytics.qdrant}
-    names = (*enabled, *(name for name, section in chosen.items() if section is not None))
-    return [f"{name} is set, but this version does nothing with it yet" for name in names]
 
 
 def _first_trace(started: Started) -> list[str]:

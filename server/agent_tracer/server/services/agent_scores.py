@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agent_tracer.server.domain.ace.score_checks import check_figures, check_weights
-from agent_tracer.server.domain.ace.scores import AgentMetrics, ScoringWeights
+from agent_tracer.server.domain.ace.scores import AgentMetrics, AgentScore, ScoringWeights
 from agent_tracer.server.domain.ace.scoring import score_agent
 from agent_tracer.server.domain.checks import check_id
 from agent_tracer.server.domain.conditions import analysis_range
@@ -63,13 +63,26 @@ class AgentScores:
         now_ns = self._clock_ns()
         time_range = _range(request, now_ns)
         await self._catch_up()
+        score = await self._score(tenant, request, time_range)
+        kept = KeptScore(self._new_id(), AgentId(request.agent_id), request.period or PERIOD_DEFAULT, now_ns, score)
+        await self._archive.keep_score(tenant, kept)
+        self._metrics.scored(kept.agent_id, score.present)
+        return kept
+
+    async def publish(self, tenant: TenantId, agent_id: AgentId) -> None:
+        """Publish the score of the last day, of what is settled; it is not kept, since nobody asked for it."""
+        request = ScoreRequest(agent_id)
+        score = await self._score(tenant, request, _range(request, self._clock_ns()))
+        self._metrics.scored(agent_id, score.present)
+
+    async def _score(self, tenant: TenantId, request: ScoreRequest, time_range: TimeRange) -> AgentScore:
         agent_id = AgentId(request.agent_id)
         agent = AgentTasks(self._reader, tenant, agent_id, time_range)
         tasks, judged = await asyncio.gather(agent.in_time(), agent.quality())
         if not tasks and request.metrics is None:
             await agent.must_be_known()
         peers, earlier = await self._yardsticks(tenant, agent_id, tasks, time_range)
-        score = await asyncio.to_thread(
+        return await asyncio.to_thread(
             score_agent,
             tasks,
             peers=peers,
@@ -79,10 +92,6 @@ class AgentScores:
             weights=request.weights,
             evaluation_weights=self._evaluation_weights,
         )
-        kept = KeptScore(self._new_id(), agent_id, request.period or PERIOD_DEFAULT, now_ns, score)
-        await self._archive.keep_score(tenant, kept)
-        self._metrics.scored(agent_id, score.present)
-        return kept
 
     async def _yardsticks(
         self, tenant: TenantId, agent_id: AgentId, tasks: list[TaskSums], time_range: TimeRange

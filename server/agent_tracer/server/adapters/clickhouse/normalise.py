@@ -64,6 +64,8 @@ def _map(expression: str, table: dict[str, str]) -> str:
 _KEYS: Final = array(map(quoted, _slots()))
 _PLACES: Final = array(map(str, _slots().values()))
 _EXCEPTION_TYPE: Final = "'exception.type\\x12'"
+_THROWN_FIRST: Final = "'(?s)\\x12.\\x0a.([^\\x0a]+)\\x0a\\x0eexception[.]type'"
+"""Where the last field of a message comes first, as the OpenTelemetry Collector writes: the text stands before its key."""
 _CACHED: Final = "(cache_read_tokens + cache_creation_tokens)"
 _SECONDS: Final = "toUnixTimestamp(start_time)"
 
@@ -81,7 +83,7 @@ _SENT: Final = {
     "input_place": _place("input"),
     "output_place": _place("output"),
     # The class in the bytes of an exception event: key 'exception.type', 0x12, length, 0x0a, length, text.
-    "thrown": f"arrayFirst(e -> position(e, {_EXCEPTION_TYPE}) > 0, events)",
+    "thrown": "arrayFirst(e -> position(e, 'exception.type') > 0, events)",
 }
 
 _KINDS: Final = {
@@ -148,7 +150,9 @@ NORMALISED: Final = {
     ),
     "agent_id": "if(sent_agent_id != '', sent_agent_id, sent_agent_name)",
     "error_type": (
-        "multiIf(sent_error_type != '', sent_error_type, thrown_at = 0, '', "
+        "multiIf(sent_error_type != '', sent_error_type, thrown = '', '', "
+        # Behind a key that was written last, 0x12 is the event's name.
+        f"thrown_at = 0 OR substring(thrown, thrown_at + 16, 1) != '\\n', extract(thrown, {_THROWN_FIRST}), "
         "substring(thrown, thrown_at + 18, reinterpretAsUInt8(substring(thrown, thrown_at + 17, 1))))"
     ),
     # A call that told no tokens, as a refused one, has no known cost: 0 would say that it was free.

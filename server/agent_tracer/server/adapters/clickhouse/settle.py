@@ -13,6 +13,7 @@ from agent_tracer.server.adapters.clickhouse import settle_sql as sql
 from agent_tracer.server.adapters.clickhouse.engine import Engine
 from agent_tracer.server.adapters.clickhouse.rollups import roll_hours
 from agent_tracer.server.adapters.clickhouse.spans import OF_TRACE
+from agent_tracer.server.adapters.clickhouse.work_counts import read_work
 from agent_tracer.server.domain.ids import OtelTraceId, TenantId
 from agent_tracer.server.limits import (
     SETTLE_BLOOM_TRACES_MAX,
@@ -23,6 +24,7 @@ from agent_tracer.server.limits import (
 )
 from agent_tracer.server.ports.settling import ReceivedRange, Settled
 from agent_tracer.server.ports.store import StoreDownError, TooMuchDataError
+from agent_tracer.server.ports.work_counts import WorkCounter
 
 _log: Final = structlog.get_logger("settler")
 
@@ -60,8 +62,10 @@ class _Batch:
 class ClickHouseSettler:
     """ports.settling.TraceSettler, on the engine's settling thread."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, counter: WorkCounter | None = None) -> None:
+        """`counter` is told of calls and tasks that no earlier settling has stored."""
         self._engine = engine
+        self._counter = counter
         self._is_ready = False
         self._version_ns = 0
         self._new_from_ns: int | None = None
@@ -160,10 +164,22 @@ class ClickHouseSettler:
         values = {"batch": batch.number, "received": batch.first_ns, "settled_at": self._version(client)}
         _run(client, sql.SPANS, values)
         _link(client, batch.largest)
-        made = (sql.TRACES, sql.TRACE_UNITS, sql.SPAN_UNITS, sql.HOURS, sql.UNITS, sql.TASKS, sql.EDGES)
         withdrawn = (sql.FORMER, sql.WITHDRAWN_TASKS, sql.WITHDRAWN_UNITS) if batch.again else ()
-        for statement in (*made, graph_settling.CALLS, *withdrawn, graph_settling.BUCKETS):
+        for statement in (sql.TRACES, sql.TRACE_UNITS, sql.SPAN_UNITS, sql.HOURS):
             _run(client, statement, values)
+        self._store_units(client, batch, values)
+        for statement in (sql.TASKS, sql.EDGES, graph_settling.CALLS, *withdrawn, graph_settling.BUCKETS):
+            _run(client, statement, values)
+
+    def _store_units(self, client: Client, batch: _Batch, values: Mapping[str, Any]) -> None:
+        """Counted are those that were not stored before: if storing fails, they are counted when it succeeds."""
+        counter = self._counter
+        if counter is None:
+            _run(client, sql.UNITS, values)
+            return
+        work = read_work(client, batch.number, is_again=bool(batch.again), is_waiting=counter.is_waiting)
+        _run(client, sql.UNITS, values)
+        counter.settled(work)
 
 
 def _link(client: Client, deepest: int) -> None:

@@ -115,9 +115,7 @@ SPANS: Final = staged(
 )
 
 _ROOT: Final = "s.parent_span_id = toFixedString('', 8)"
-ROOT_STATUS: Final = (
-    "multiIf(s.status != 2, 'success', positionCaseInsensitive(s.error_type, 'timeout') > 0, 'timeout', 'error')"
-)
+ROOT_STATUS: Final = "multiIf(s.status != 2, 'success', multiSearchAnyCaseInsensitive(s.error_type, ['timeout', 'deadline']), 'timeout', 'error')"
 """How a root span's end reads as the status of its trace."""
 
 WORST_STATUS: Final = "['', 'success', 'timeout', 'error']"

@@ -15,7 +15,16 @@ from agent_tracer.server.adapters.envoy.proto_json import Message, seconds, swit
 GRPC_CLUSTER: Final = "grpc"
 HTTP_CLUSTER: Final = "http"
 
-FRONT_PATHS: Final = ("/metrics", "/healthz", "/readyz", "/v1/traces", "/v1/logs", "/v1/metrics")
+FRONT_PATHS: Final = (
+    "/metrics",
+    "/healthz",
+    "/readyz",
+    "/v1/traces",
+    "/v1/logs",
+    "/v1/metrics",
+    "/.well-known/agent-card.json",
+    "/openapi.json",
+)
 """What the server's own HTTP listener answers, under the same paths."""
 
 _FRONT_UNARY: Final = tuple(

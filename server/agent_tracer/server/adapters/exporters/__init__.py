@@ -1,0 +1,1 @@
+"""Backends that telemetry is passed on to, each an ExportTarget."""

@@ -1,0 +1,222 @@
+"""What every ExportTarget promises, against a backend on real sockets."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from agent_tracer.server.adapters.exporters.connection import (
+    Connection,
+    ConnectionSettingError,
+    TlsFiles,
+    TlsFilesError,
+)
+from agent_tracer.server.adapters.exporters.destination import destination, jaeger_destination
+from agent_tracer.server.adapters.exporters.jaeger_thrift import JaegerThrift
+from agent_tracer.server.adapters.exporters.otlp_grpc import OtlpGrpc
+from agent_tracer.server.adapters.exporters.otlp_http import OtlpHttp
+from agent_tracer.server.adapters.exporters.phoenix import Phoenix
+from agent_tracer.server.domain.signals import Signal
+from agent_tracer.server.ports.export import (
+    BackendDownError,
+    BackendFailedError,
+    BackendGoneError,
+    ExportRefusedError,
+    ExportTarget,
+)
+from tests.fixtures.otlp_requests import log_record, logs_request, span, spans_of, trace_request
+from tests.fixtures.sink import Reply, Sink, running_sink, self_signed
+
+KEY = "exporters.test"
+ONE = trace_request(span(1)).SerializeToString()
+TWO = trace_request(span(2)).SerializeToString()
+
+
+@pytest.fixture
+async def sink() -> AsyncIterator[Sink]:
+    async with running_sink() as running:
+        yield running
+
+
+def made(kind: str, sink: Sink, **settings: object) -> ExportTarget:
+    endpoint = sink.target if kind == "grpc" else sink.url
+    if kind == "thrift":
+        return JaegerThrift(Connection(KEY, jaeger_destination(f"{endpoint}/api/traces"), **settings))  # type: ignore[arg-type]
+    where = destination(endpoint, "grpc" if kind == "grpc" else "http/protobuf")
+    connection = Connection(KEY, where, **settings)  # type: ignore[arg-type]
+    otlp: ExportTarget = OtlpGrpc(connection) if kind == "grpc" else OtlpHttp(connection)
+    return Phoenix(otlp, "agents") if kind == "phoenix" else otlp
+
+
+async def send(target: ExportTarget, *payloads: bytes) -> list[int]:
+    """Everything that the payloads become; what was rejected of each request."""
+    return [(await target.send(Signal.TRACES, request)).rejected for request in target.prepare(Signal.TRACES, payloads)]
+
+
+@pytest.fixture(params=["http", "grpc", "phoenix", "thrift"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+async def test_what_is_sent_arrives_whole_and_in_order(kind: str, sink: Sink) -> None:
+    async with aclosing(made(kind, sink)) as target:
+        assert await send(target, ONE, TWO) == [0]
+        (body,) = [body for _, body in sink.taken]
+        if kind == "thrift":
+            assert body.index(b"span 1") < body.index(b"span 2")
+        else:
+            assert sink.span_names == ["span 1", "span 2"]
+        if kind in {"http", "grpc"}:
+            assert body == ONE + TWO, "the bytes go out as they came in"
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(503, BackendDownError), (500, BackendFailedError), (400, ExportRefusedError)]
+)
+async def test_a_status_is_later_or_never_as_the_specification_says(
+    kind: str, sink: Sink, status: int, error: type[Exception]
+) -> None:
+    sink.replies.append(Reply(status))
+    async with aclosing(made(kind, sink)) as target:
+        with pytest.raises(error) as raised:
+            await send(target, ONE)
+        assert isinstance(raised.value, BackendFailedError) is (error is BackendFailedError)
+        assert KEY in str(raised.value)
+        await send(target, ONE)
+    assert len(sink.taken) == 1, "the next one goes through"
+
+
+async def test_the_backends_pause_is_told(kind: str, sink: Sink) -> None:
+    sink.replies.append(Reply(429, retry_seconds=7))
+    async with aclosing(made(kind, sink)) as target:
+        with pytest.raises(BackendDownError) as raised:
+            await send(target, ONE)
+    assert raised.value.retry_seconds == 7
+
+
+async def test_a_request_that_is_too_large_is_refused_at_once(kind: str, sink: Sink) -> None:
+    sink.replies.append(Reply(413))
+    async with aclosing(made(kind, sink)) as target:
+        with pytest.raises(ExportRefusedError):
+            await send(target, ONE)
+
+
+@pytest.mark.parametrize(("status", "advice"), [(401, "headers"), (404, "endpoint")])
+async def test_what_the_settings_can_mend_is_waited_for_and_names_the_setting(
+    kind: str, sink: Sink, status: int, advice: str
+) -> None:
+    sink.replies.append(Reply(status))
+    async with aclosing(made(kind, sink)) as target:
+        with pytest.raises(BackendDownError, match=rf"see to {KEY}\.{advice}"):
+            await send(target, ONE)
+
+
+async def test_partial_success_is_told_with_its_reason(kind: str, sink: Sink) -> None:
+    if kind == "thrift":
+        pytest.skip("Thrift has no partial success")
+    sink.replies.append(Reply(body=b"\x0a\x08\x08\x03\x12\x04\x1b[1m"))
+    async with aclosing(made(kind, sink)) as target:
+        taken = await target.send(Signal.TRACES, (ONE,))
+    assert (taken.rejected, taken.reason) == (3, "[1m"), "without what a terminal obeys"
+
+
+async def test_a_success_with_a_body_that_nobody_can_read_is_a_success(kind: str, sink: Sink) -> None:
+    sink.replies.append(Reply(body=b"\xff\xfe<html>"))
+    async with aclosing(made(kind, sink)) as target:
+        assert await send(target, ONE) == [0]
+    assert len(sink.taken) == 1
+
+
+async def test_nobody_there_is_down_and_found_again_when_it_is_back(kind: str) -> None:
+    async with running_sink() as gone:
+        port, grpc_port = (int(address.rpartition(":")[2]) for address in (gone.url, gone.target))
+    async with aclosing(made(kind, gone)) as target:
+        with pytest.raises(BackendGoneError):
+            await send(target, ONE)
+        async with running_sink(port, grpc_port) as back:
+            await send(target, ONE)
+            assert len(back.taken) == 1
+
+
+async def test_a_backend_that_does_not_answer_in_time_is_down(kind: str, sink: Sink) -> None:
+    sink.replies.append(Reply(delay_seconds=5))
+    async with aclosing(made(kind, sink, timeout_seconds=0.2)) as target:
+        with pytest.raises(BackendDownError) as raised:
+            await send(target, ONE)
+        assert not isinstance(raised.value, BackendGoneError), "slow is not gone"
+
+
+async def test_headers_are_sent_and_no_error_shows_them(kind: str, sink: Sink) -> None:
+    async with aclosing(made(kind, sink, headers={"X-Api-Key": "s3cret"})) as target:
+        await send(target, ONE)
+        sink.replies.append(Reply(401))
+        with pytest.raises(BackendDownError) as raised:
+            await send(target, ONE)
+    assert sink.seen[0]["x-api-key"] == "s3cret"
+    assert "s3cret" not in str(raised.value)
+    assert "s3cret" not in repr(made(kind, sink, headers={"k": "s3cret"}))
+
+
+@pytest.mark.parametrize("header", [("x-key", "s3cret\nbreak"), ("x-key", "s\u00fcss"), ("s3cret\n", "x")])
+def test_a_header_that_cannot_be_sent_is_told_when_the_exporter_is_made(header: tuple[str, str]) -> None:
+    with pytest.raises(ConnectionSettingError, match="headers") as raised:
+        Connection(KEY, destination("http://localhost"), headers=dict([header]))
+    assert "s3cret" not in str(raised.value)
+
+
+async def test_bytes_that_are_no_request_do_not_stop_their_neighbours_from_being_prepared(
+    kind: str, sink: Sink
+) -> None:
+    async with aclosing(made(kind, sink)) as target:
+        prepared = target.prepare(Signal.TRACES, [ONE, b"\xff\xff\xff"])
+        payloads = [payload for request in prepared for payload in request]
+    assert b"\xff\xff\xff" in payloads
+    assert any(spans_of(payload) for payload in payloads if payload != b"\xff\xff\xff")
+
+
+async def test_tls_trusts_the_given_authority_and_nobody_else(kind: str, tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path)
+    async with running_sink(tls=(certificate, key)) as sink:
+        async with aclosing(made(kind, sink, tls=TlsFiles(certificate, certificate, key))) as target:
+            await send(target, ONE)
+        assert len(sink.taken) == 1
+        async with aclosing(made(kind, sink)) as stranger:
+            with pytest.raises(BackendDownError):
+                await send(stranger, ONE)
+
+
+async def test_tls_files_that_are_none_are_told_when_the_exporter_is_made(
+    kind: str, tmp_path: Path, sink: Sink
+) -> None:
+    garbage = tmp_path / "garbage.pem"
+    garbage.write_text("no certificate")
+    sink.url, sink.target = "https://127.0.0.1:1", "https://127.0.0.1:1"
+    for files in (TlsFiles(ca=garbage), TlsFiles(ca=tmp_path / "none"), TlsFiles(certificate=garbage)):
+        with pytest.raises(TlsFilesError, match="tls"):
+            made(kind, sink, tls=files)
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+async def test_bodies_are_compressed_where_the_setting_says_so(sink: Sink, compressed: bool) -> None:
+    async with aclosing(made("http", sink, gzip=compressed)) as target:
+        await send(target, ONE)
+    assert ("content-encoding" in sink.seen[0]) is compressed
+    assert sink.span_names == ["span 1"]
+
+
+@pytest.mark.parametrize("kind", ["http", "grpc"])
+async def test_other_signals_go_to_their_own_door(kind: str, sink: Sink) -> None:
+    logs = logs_request(log_record()).SerializeToString()
+    async with aclosing(made(kind, sink)) as target:
+        await target.send(Signal.LOGS, (logs,))
+    assert sink.taken == [(Signal.LOGS, logs)]
+
+
+async def test_thrift_sends_one_request_for_each_resource(sink: Sink) -> None:
+    other = trace_request(span(3))
+    other.resource_spans[0].resource.attributes[0].value.string_value = "till"
+    async with aclosing(made("thrift", sink)) as target:
+        await send(target, ONE, other.SerializeToString(), TWO)
+    assert [body.count(b"span ") for _, body in sink.taken] == [2, 1]
+    assert sink.seen[0]["content-type"] == "application/x-thrift"

@@ -1,0 +1,83 @@
+"""What exporters have still to send outlives the server, however it ends; no backend keeps it from starting."""
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.fixtures.otlp_requests import span, trace_request
+from tests.fixtures.program import Program, free_ports, running_program
+from tests.fixtures.sink import Reply, Sink, running_sink
+
+
+@pytest.fixture
+async def sink() -> AsyncIterator[Sink]:
+    async with running_sink() as running:
+        yield running
+
+
+async def send(program: Program, *numbers: int) -> None:
+    now = span().start_time_unix_nano
+    async with httpx.AsyncClient(trust_env=False) as client:
+        for number in numbers:
+            made = span(number)
+            made.start_time_unix_nano = made.end_time_unix_nano = now - 10**17
+            body = trace_request(made).SerializeToString()
+            url = f"http://127.0.0.1:{program.otlp_http}/v1/traces"
+            answer = await client.post(url, content=body, headers={"content-type": "application/x-protobuf"})
+            assert answer.status_code == 200
+
+
+def names(first: int, last: int) -> set[str]:
+    return {f"span {number}" for number in range(first, last + 1)}
+
+
+async def test_a_killed_server_sends_the_rest_after_its_restart(tmp_path: Path, sink: Sink) -> None:
+    exporters = {"otlp": {"sink": {"endpoint": sink.target, "protocol": "grpc"}}}
+    with running_program(tmp_path, exporters=exporters) as program:
+        await send(program, *range(1, 6))
+        await sink.until(lambda: names(1, 5) <= set(sink.span_names))
+        sink.rule = lambda _: Reply(503)
+        await send(program, *range(6, 41))
+        await sink.until(lambda: len(sink.seen) > len(sink.taken) + 1)
+        program.kill()
+        sink.rule = lambda _: Reply()
+        await asyncio.to_thread(program.restart)
+        await sink.until(lambda: names(1, 40) <= set(sink.span_names), 30)
+        assert program.stop() == 0
+    assert sink.span_names.count("span 1") == 1, "what was committed does not come again"
+
+
+async def test_backends_that_are_not_there_hold_nothing_up(tmp_path: Path) -> None:
+    dead = free_ports(4)
+    exporters = {
+        name: {"enabled": True, "endpoint": f"http://me:s3cret@127.0.0.1:{port}"}
+        for name, port in zip(("phoenix", "jaeger", "tempo", "loki"), dead, strict=True)
+    }
+    with running_program(tmp_path, exporters=exporters) as program:
+        await send(program, 1)
+        async with asyncio.timeout(20):
+            while "takes nothing" not in program.log:
+                await asyncio.sleep(0.05)
+        async with httpx.AsyncClient(trust_env=False) as client:
+            ready = await client.get(f"{program.url}/readyz")
+        assert ready.status_code == 200, "a backend that is down makes nobody unready"
+        assert await asyncio.to_thread(program.stop) == 0
+    assert "s3cret" not in program.log
+
+
+def test_a_name_that_leads_to_the_server_itself_is_refused_at_the_start(tmp_path: Path) -> None:
+    program = Program(tmp_path)
+    text = f"\nexporters: {{tempo: {{enabled: true, endpoint: 'http://127.1:{program.grpc}'}}}}\n"
+    program.config.write_text(program.config.read_text() + text)
+    program.launch()
+    try:
+        assert program.ended(60) != 0
+    except subprocess.TimeoutExpired:
+        program.kill()
+        raise
+    assert "exporters.tempo.endpoint" in program.log
+    assert "is this server itself (tracer.grpc_port)" in program.log
