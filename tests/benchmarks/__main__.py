@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from tests.benchmarks import contenders, disk, ingest, reads, starting, steady
+from tests.benchmarks import contenders, disk, ingest, mesh, reads, starting, steady
 from tests.benchmarks.options import Options
 from tests.benchmarks.report import Report
 
@@ -20,6 +20,7 @@ MEASURES: Final[Mapping[str, Callable[[Options, Report], None]]] = {
     "start": starting.measure,
     "disk": disk.measure,
     "reads": reads.measure,
+    "mesh": mesh.measure,
 }
 """Each benchmark by its name, in the order in which they run."""
 

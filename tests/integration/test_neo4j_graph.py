@@ -43,9 +43,9 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def own_neo4j(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neo4jServer]:
+def own_neo4j(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neo4jServer]:
     """One that tests stop and start."""
-    yield from started_neo4j(tmp_path_factory.mktemp("own-neo4j"))
+    yield from started_neo4j(request, tmp_path_factory.mktemp("own-neo4j"))
 
 
 class Parts:

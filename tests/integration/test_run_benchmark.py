@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from agent_tracer.betterproto.agent_tracer.v1 import ListSpansRequest, ListTracesRequest
-from agent_tracer.client import connect
+from agent_tracer.client import AgentTracer
 from agent_tracer.client.benchmarking import Task, TasksNotSentError, run_benchmark
 from tests.fixtures.program import Program, free_ports
 
@@ -28,7 +28,7 @@ def knows_france_alone(country: str) -> str:
 
 async def test_agents_are_ranked_by_what_they_did(program: Program) -> None:
     good, bad = f"good-{uuid.uuid4().hex[:8]}", f"bad-{uuid.uuid4().hex[:8]}"
-    async with connect(program.target) as tracer:
+    async with AgentTracer(program.target) as tracer:
         ranking = await run_benchmark(tracer, {good: knows_all, bad: knows_france_alone}, TASKS, repeats=10)
         listed = await tracer.traces.list_traces(ListTracesRequest(agent_id=bad, status="error", page_size=1))
         spans = await tracer.traces.list_spans(ListSpansRequest(trace_id=listed.traces[0].trace_id))
@@ -51,7 +51,7 @@ async def test_runs_of_an_agent_go_on_at_the_same_time(program: Program) -> None
         await asyncio.sleep(0.01)
         under_way -= 1
 
-    async with connect(program.target) as tracer:
+    async with AgentTracer(program.target) as tracer:
         await run_benchmark(
             tracer, {f"slow-{uuid.uuid4().hex[:8]}": slow}, [Task("wait", n) for n in range(6)], concurrency=3
         )
@@ -61,13 +61,13 @@ async def test_runs_of_an_agent_go_on_at_the_same_time(program: Program) -> None
 async def test_a_server_that_is_not_there_is_told_and_not_waited_for_long() -> None:
     (port,) = free_ports(1)
     began = time.monotonic()
-    async with connect(f"127.0.0.1:{port}") as tracer:
+    async with AgentTracer(f"127.0.0.1:{port}") as tracer:
         with pytest.raises(TasksNotSentError):
             await run_benchmark(tracer, {"a": knows_all}, TASKS)
     assert time.monotonic() - began < 60
 
 
 async def test_nothing_to_run_is_refused() -> None:
-    async with connect() as tracer:
+    async with AgentTracer() as tracer:
         with pytest.raises(ValueError, match="at least one"):
             await run_benchmark(tracer, {}, TASKS)

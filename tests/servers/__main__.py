@@ -1,4 +1,4 @@
-"""`python -m tests.servers install NAME...`, or `list`."""
+"""`python -m tests.servers install NAME...`, where `all` is every one, or `list`."""
 
 import subprocess
 import sys
@@ -15,7 +15,8 @@ def main(arguments: list[str]) -> int:
     if arguments[0] != "install" or len(arguments) == 1:
         print(__doc__, file=sys.stderr)
         return 2
-    for name in arguments[1:]:
+    names = list(recipes.RECIPES) if arguments[1:] == ["all"] else arguments[1:]
+    for name in names:
         try:
             print(recipes.install(name), flush=True)
         except (LookupError, RuntimeError, subprocess.CalledProcessError) as error:

@@ -4,17 +4,14 @@ Everything lands in `$AGENT_TRACER_SERVERS` or, without it, in `~/.cache/agent-t
 virtual environments in `venv/NAME`, and in `stamp/NAME` the version that is there.
 """
 
-import json
 import os
-import re
 import shutil
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+from tests.servers.building import Make, Order, collector, go_install, go_module, maven_jars, python_packages
 
 
 def home() -> Path:
@@ -25,24 +22,25 @@ def home() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One server at one version: `make(name, version)` puts `program` in place; `needs` must be on the PATH."""
+    """One server at one version: `make` puts `programs` in place, the first its main one; `needs` is on the PATH."""
 
     version: str
-    program: str
-    make: Callable[[str, str], None]
+    programs: tuple[str, ...]
+    make: Make
     needs: str
 
-    def path(self) -> Path:
-        """Return where the program is, or will be."""
-        return home() / self.program
+    def path(self, program: str = "") -> Path:
+        """Return where the main program, or that of another name, is or will be. Raises StopIteration for a stranger."""
+        wanted = program or Path(self.programs[0]).name
+        return home() / next(path for path in self.programs if Path(path).name == wanted)
 
 
 def installed(name: str) -> Path | None:
-    """Return the program of a server that is there at the pinned version, else None."""
+    """Return the main program of a server that is there at the pinned version, else None."""
     recipe = RECIPES[name]
     stamp = home() / "stamp" / name
-    there = stamp.is_file() and stamp.read_text().strip() == recipe.version and recipe.path().is_file()
-    return recipe.path() if there else None
+    is_current = stamp.is_file() and stamp.read_text().strip() == recipe.version
+    return recipe.path() if is_current and all((home() / path).is_file() for path in recipe.programs) else None
 
 
 def install(name: str) -> str:
@@ -62,82 +60,46 @@ def install(name: str) -> str:
         raise RuntimeError(message)
     began = time.monotonic()
     recipe.path().parent.mkdir(parents=True, exist_ok=True)
-    recipe.make(name, recipe.version)
+    recipe.make(Order(name, recipe.version, home()))
     stamp = home() / "stamp" / name
     stamp.parent.mkdir(parents=True, exist_ok=True)
     stamp.write_text(recipe.version)
     return f"{name} {recipe.version}: installed in {time.monotonic() - began:.0f} s"
 
 
-def _go(*arguments: str, cwd: Path) -> str:
-    environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-trimpath"}
-    command = ["go", *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+_CORE: Final = "go.opentelemetry.io/collector"
+_CONTRIB: Final = "github.com/open-telemetry/opentelemetry-collector-contrib"
+_COLLECTOR: Final = {
+    "extensions": [f"{_CONTRIB}/extension/bearertokenauthextension"],
+    "receivers": [f"{_CORE}/receiver/otlpreceiver"],
+    "processors": [f"{_CORE}/processor/batchprocessor"],
+    "exporters": [
+        f"{_CORE}/exporter/debugexporter",
+        f"{_CORE}/exporter/otlpexporter",
+        f"{_CORE}/exporter/otlphttpexporter",
+    ],
+}
+"""What the tests use, nothing else: the full distribution takes ten times as long to build."""
 
+_PROMETHEUS: Final = "github.com/prometheus/prometheus"
+# Without discovery of targets in clouds, which is most of what it would be built of.
+_NO_CLOUDS: Final = "netgo,remove_all_sd"
 
-def _go_module(module: str, package: str) -> Callable[[str, str], None]:
-    """Build a command of a module whose go.mod has replace lines, which `go install` refuses.
-
-    A wrapper module takes the module's own go.mod and go.sum, so that every checksum is verified.
-    """
-
-    def make(name: str, version: str) -> None:
-        with tempfile.TemporaryDirectory(dir=home(), prefix="build.") as folder:
-            work = Path(folder)
-            source = Path(json.loads(_go("mod", "download", "-json", f"{module}@{version}", cwd=work))["Dir"])
-            text = re.sub(r"(?m)^module .*$", f"module servers/{name}", (source / "go.mod").read_text())
-            (work / "go.mod").write_text(text)
-            (work / "go.sum").write_bytes((source / "go.sum").read_bytes())
-            _go("mod", "edit", "-require", f"{module}@{version}", cwd=work)
-            for replaced in re.findall(r"(?m)^replace (\S+) => \./", text):
-                # A folder beside the module is not there outside of its checkout: take the version it requires.
-                _go("mod", "edit", "-dropreplace", replaced, cwd=work)
-            _go("mod", "download", module, cwd=work)
-            built = work / name
-            command = ["build", "-mod=mod", "-ldflags", "-s -w", "-o", str(built), f"{module}/{package}"]
-            _go(*command, cwd=work)
-            built.replace(RECIPES[name].path())
-
-    return make
-
-
-def _python_packages(*packages: str) -> Callable[[str, str], None]:
-    """Install packages into a virtual environment of their own; `{version}` in one is the recipe's."""
-
-    def make(name: str, version: str) -> None:
-        folder = home() / "venv" / name
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        wanted = [package.format(version=version) for package in packages]
-        subprocess.run([str(folder / "bin" / "pip"), "install", "--quiet", *wanted], check=True)
-
-    return make
-
-
-def _maven_jars(pom: str) -> Callable[[str, str], None]:
-    """Fetch the jars that a file beside this one names, at the versions that it says."""
-
-    def make(name: str, version: str) -> None:
-        folder = home() / name
-        source = Path(__file__).parent / name / pom
-        if f"<version>{version}</version>" not in source.read_text():
-            message = f"{source} has another version than {version}"
-            raise RuntimeError(message)
-        shutil.rmtree(folder, ignore_errors=True)
-        copy = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={folder / 'lib'}"]
-        subprocess.run(["mvn", "-B", "-q", "-ntp", "-f", str(source), *copy], check=True)
-        # Native parts for other systems.
-        for jar in (folder / "lib").glob("netty-transport-native-kqueue-*-osx-*.jar"):
-            jar.unlink()
-        (folder / "version").write_text(version)
-
-    return make
-
-
-RECIPES = {
+RECIPES: Final = {
+    "grpcurl": Recipe("v1.9.3", ("bin/grpcurl",), go_install("github.com/fullstorydev/grpcurl/cmd/grpcurl"), "go"),
     # Jaeger 2.13.0; newer tags are not offered as Go modules.
-    "jaeger": Recipe("v1.76.0", "bin/jaeger", _go_module("github.com/jaegertracing/jaeger", "cmd/jaeger"), "go"),
+    "jaeger": Recipe("v1.76.0", ("bin/jaeger",), go_module("github.com/jaegertracing/jaeger", "cmd/jaeger"), "go"),
+    # Its package for pushing, which is a module beside it, at the version that it requires.
+    "loki": Recipe("v3.7.6", ("bin/loki",), go_module("github.com/grafana/loki/v3", "cmd/loki"), "go"),
     # Community edition, run by tests.servers.neo4j.
-    "neo4j": Recipe("5.26.30", "neo4j/version", _maven_jars("pom.xml"), "mvn"),
-    "phoenix": Recipe("20.26.1", "venv/phoenix/bin/phoenix", _python_packages("arize-phoenix=={version}"), "python3"),
+    "neo4j": Recipe("5.26.30", ("neo4j/version",), maven_jars("pom.xml"), "mvn"),
+    "otelcol": Recipe("v0.159.0", ("bin/otelcol",), collector(_COLLECTOR), "go"),
+    "phoenix": Recipe("20.26.1", ("venv/phoenix/bin/phoenix",), python_packages("arize-phoenix=={version}"), "python3"),
+    "prometheus": Recipe(
+        "v0.314.0",
+        ("bin/prometheus", "bin/promtool"),
+        go_module(_PROMETHEUS, "cmd/prometheus", "cmd/promtool", tags=_NO_CLOUDS),
+        "go",
+    ),
 }
 """Every server by its name."""

@@ -1,10 +1,10 @@
 """Runs agents on tasks, records every run as a task span, and asks the server for their ranking.
 
-from agent_tracer.client import connect
+from agent_tracer.client import AgentTracer
 from agent_tracer.client.benchmarking import Task, run_benchmark
 
 tasks = [Task("capital", "France", check=lambda answer: answer == "Paris")]
-async with connect() as tracer:
+async with AgentTracer() as tracer:
     ranking = await run_benchmark(tracer, {"small": ask_small, "large": ask_large}, tasks, repeats=4)
 """
 
@@ -20,14 +20,16 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, Status, StatusCode, Tracer
 
-from agent_tracer.betterproto.agent_tracer.v1 import Benchmark, BenchmarkTask, CreateBenchmarkRequest
-from agent_tracer.client import Services
+from agent_tracer.betterproto.agent_tracer.v1 import Benchmark
+from agent_tracer.client.api.connection import Settings
+from agent_tracer.client.api.tracer import AgentTracer
 
 __all__ = ["Agent", "Task", "TasksNotSentError", "run_benchmark"]
 
 Agent = Callable[[Any], Any | Awaitable[Any]]
 """What is asked: takes a task's input and gives a result, or a coroutine of one. An exception is a failed task."""
 
+_OTLP: Final = "opentelemetry.proto.collector.trace.v1.TraceService"
 _FLUSH_MS: Final = 30_000
 _QUEUE_SPANS: Final = 4096
 
@@ -50,7 +52,7 @@ class TasksNotSentError(Exception):
 
 
 async def run_benchmark(  # noqa: PLR0913 - what is run, and how
-    services: Services,
+    tracer: AgentTracer,
     agents: Mapping[str, Agent],
     tasks: Sequence[Task],
     *,
@@ -67,32 +69,29 @@ async def run_benchmark(  # noqa: PLR0913 - what is run, and how
     if not agents or not tasks or repeats < 1 or concurrency < 1:
         message = "at least one agent, one task, one repeat and one run at a time are needed"
         raise ValueError(message)
-    sent = _SentSpans(services.endpoint)
+    sent = _SentSpans(tracer.settings)
     provider = TracerProvider(resource=Resource.create({"service.name": "agent-tracer-benchmark"}))
     provider.add_span_processor(BatchSpanProcessor(sent, max_queue_size=_QUEUE_SPANS))
     try:
-        tracer = provider.get_tracer("agent_tracer.client.benchmarking")
+        spans = provider.get_tracer("agent_tracer.client.benchmarking")
         for agent_id, agent in agents.items():
-            await _run_agent(tracer, agent_id, agent, [task for task in tasks for _ in range(repeats)], concurrency)
+            await _run_agent(spans, agent_id, agent, [task for task in tasks for _ in range(repeats)], concurrency)
         flushed = await asyncio.to_thread(provider.force_flush, _FLUSH_MS)
     finally:
         await asyncio.to_thread(provider.shutdown)
     if not flushed or sent.failures:
-        message = f"the server at {services.endpoint} did not take all spans of the benchmark"
+        message = f"the server at {tracer.endpoint} did not take all spans of the benchmark"
         raise TasksNotSentError(message)
-    first, *others = agents
     types = dict.fromkeys(task.type for task in tasks)
-    request = CreateBenchmarkRequest(
-        agent_id=first, tasks=[BenchmarkTask(type=name) for name in types], compare_against=others, period=period
-    )
-    return await services.ace.create_benchmark(request)
+    return await tracer.ace.create_benchmark(agents=agents, tasks=types, period=period)
 
 
 class _SentSpans(OTLPSpanExporter):
     """Counts what the server did not take, which the exporter itself only logs."""
 
-    def __init__(self, endpoint: str) -> None:
-        super().__init__(endpoint=endpoint, insecure=True)
+    def __init__(self, settings: Settings) -> None:
+        headers = {"authorization": f"Bearer {settings.api_key}"} if settings.api_key else None
+        super().__init__(endpoint=settings.address_of(_OTLP), insecure=not settings.is_tls, headers=headers)
         self.failures = 0
 
     def export(self, spans: Any) -> Any:  # noqa: ANN401 - as the exporter's

@@ -1,0 +1,154 @@
+"""Where telemetry goes: an argument, AGENT_TRACER_URL, OTEL_EXPORTER_OTLP_*, or this machine, in that order.
+
+Sources of the variables: OpenTelemetry, "OTLP Exporter Configuration".
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+from urllib.parse import SplitResult, urlsplit
+
+from opentelemetry.util.re import parse_env_headers
+
+__all__ = ["API_KEY", "DEFAULT_URL", "PHOENIX_ENDPOINT", "URL", "BadEndpointError", "Signal", "Target", "target"]
+
+URL: Final = "AGENT_TRACER_URL"
+API_KEY: Final = "AGENT_TRACER_API_KEY"
+PHOENIX_ENDPOINT: Final = "PHOENIX_COLLECTOR_ENDPOINT"
+DEFAULT_URL: Final = "http://127.0.0.1:4318"
+
+Signal = Literal["traces", "logs", "metrics"]
+Transport = Literal["grpc", "http/protobuf"]
+
+_OTLP: Final = "OTEL_EXPORTER_OTLP_"
+_GRPC_PORTS: Final = frozenset({4317, 50051})
+"""Where OTLP over gRPC is by convention, and Agent Tracer's own gRPC port. Its other ports speak both."""
+_SCHEMES: Final[Mapping[str, tuple[bool, Transport | None]]] = {
+    "http": (True, None),
+    "https": (False, None),
+    "grpc": (True, "grpc"),
+    "grpcs": (False, "grpc"),
+}
+"""Scheme to whether it is plain text, and the transport where the scheme itself says it."""
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443, "grpc": 4317, "grpcs": 4317}
+_SIGNAL_PATHS: Final = ("/v1/traces", "/v1/logs", "/v1/metrics")
+_TRANSPORTS: Final[Mapping[str, Transport]] = {
+    "grpc": "grpc",
+    "http/protobuf": "http/protobuf",
+    "http/json": "http/protobuf",
+}
+
+
+class BadEndpointError(ValueError):
+    """An endpoint that is no address. The message names it and where it was set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One OTLP receiver."""
+
+    url: str
+    """`http[s]://host:port[/prefix]`, without a slash at its end and without a signal's path."""
+    transport: Transport
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Lower case names; the API key as `authorization: Bearer KEY`. Never logged."""
+    insecure: bool = True
+    """Plain text, no TLS."""
+    exact: bool = False
+    """`url` is a signal's own endpoint (OTEL_EXPORTER_OTLP_TRACES_ENDPOINT), which is used as it is written."""
+
+    def signal_url(self, signal: Signal) -> str:
+        """Where OTLP over HTTP posts a signal: `http://host:port/v1/traces`."""
+        return self.url if self.exact else f"{self.url}/v1/{signal}"
+
+    @property
+    def traces_url(self) -> str:
+        """`signal_url` of traces."""
+        return self.signal_url("traces")
+
+    @property
+    def grpc_target(self) -> str:
+        """`host:port`, as gRPC channels take it."""
+        return urlsplit(self.url).netloc
+
+
+def target(
+    endpoint: str | None = None, *, api_key: str | None = None, signal: Signal = "traces", phoenix: bool = False
+) -> Target:
+    """The receiver of a signal, by arguments and environment.
+
+    Args:
+        endpoint: `http://host:port`, with or without `/v1/traces`; `host:port`; `grpc://host:port`. Goes before
+            AGENT_TRACER_URL, which goes before OTEL_EXPORTER_OTLP_{SIGNAL}_ENDPOINT and OTEL_EXPORTER_OTLP_ENDPOINT.
+        api_key: Goes before AGENT_TRACER_API_KEY.
+        signal: Whose variables are read (OTEL_EXPORTER_OTLP_TRACES_HEADERS and so on).
+        phoenix: Whether PHOENIX_COLLECTOR_ENDPOINT is the last choice before this machine.
+
+    Raises:
+        BadEndpointError: The address is none.
+    """
+    source, text, exact = _address(endpoint, signal, phoenix=phoenix)
+    parts = _split(text, source)
+    insecure, transport = _SCHEMES[parts.scheme]
+    base = _without_signal_path(parts.path)
+    # A signal's endpoint is exact only if it has a path: `http://host:4318` would post to `/`, which nobody serves.
+    exact = exact and parts.path.strip("/") != ""
+    path = parts.path if exact else base
+    return Target(
+        url=f"{'http' if insecure else 'https'}://{parts.netloc}{path}",
+        transport=transport or _transport(parts, signal),
+        headers=_headers(signal, None if source == PHOENIX_ENDPOINT and not api_key else _key(api_key)),
+        insecure=insecure,
+        exact=exact,
+    )
+
+
+def _address(endpoint: str | None, signal: Signal, *, phoenix: bool) -> tuple[str, str, bool]:
+    """Which setting names the address, the address, and whether it is one signal's own."""
+    own = f"{_OTLP}{signal.upper()}_ENDPOINT"
+    if endpoint and endpoint.strip():
+        return "endpoint", endpoint.strip(), False
+    for name in (URL, own, f"{_OTLP}ENDPOINT", *((PHOENIX_ENDPOINT,) if phoenix else ())):
+        if value := os.environ.get(name, "").strip():
+            return name, value, name == own
+    return "the default", DEFAULT_URL, False
+
+
+def _split(text: str, source: str) -> SplitResult:
+    try:
+        parts = urlsplit(text if "://" in text else f"http://{text}")
+        port = parts.port  # raises for what is no port
+    except ValueError as bad:
+        raise BadEndpointError(f"{source}: {text!r} is no address ({bad}); write http://host:port") from bad
+    scheme = parts.scheme.lower()
+    if scheme not in _SCHEMES or not parts.hostname or parts.query or parts.fragment or any(map(str.isspace, text)):
+        raise BadEndpointError(f"{source}: {text!r} is no address; write http://host:port")
+    netloc = parts.netloc if port is not None else f"{parts.netloc.rstrip(':')}:{_DEFAULT_PORTS[scheme]}"
+    return parts._replace(scheme=scheme, netloc=netloc)
+
+
+def _without_signal_path(path: str) -> str:
+    path = path.rstrip("/")
+    for ending in _SIGNAL_PATHS:
+        path = path.removesuffix(ending)
+    return path.rstrip("/")
+
+
+def _transport(parts: SplitResult, signal: Signal) -> Transport:
+    """As OTEL_EXPORTER_OTLP_PROTOCOL says, else by path and port. A protocol that does not exist is passed over."""
+    for name in (f"{_OTLP}{signal.upper()}_PROTOCOL", f"{_OTLP}PROTOCOL"):
+        if known := _TRANSPORTS.get(os.environ.get(name, "").strip().lower()):
+            return known
+    return "grpc" if parts.port in _GRPC_PORTS and not parts.path.strip("/") else "http/protobuf"
+
+
+def _key(api_key: str | None) -> str | None:
+    return api_key or os.environ.get(API_KEY, "").strip() or None
+
+
+def _headers(signal: Signal, api_key: str | None) -> dict[str, str]:
+    """A signal's headers replace the general ones, as the specification says; the key replaces an `authorization`."""
+    text = os.environ.get(f"{_OTLP}{signal.upper()}_HEADERS") or os.environ.get(f"{_OTLP}HEADERS", "")
+    headers = {name.lower(): value for name, value in parse_env_headers(text, liberal=True).items()}
+    return headers | {"authorization": f"Bearer {api_key}"} if api_key else headers

@@ -1,0 +1,93 @@
+"""Phoenix's own interface, as far as a traced call needs it: what a span costs, and its annotations."""
+
+import json
+import logging
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from agent_tracer.client._shared.environment import PHOENIX_ENDPOINT, target
+from agent_tracer.client.telemetry.limits import PHOENIX_REQUEST_SECONDS_MAX, PHOENIX_RESPONSE_BYTES_MAX
+
+__all__ = ["DEFAULT_URL", "PhoenixServer", "base_url"]
+
+_logger: Final = logging.getLogger("agent_tracer.client")
+
+DEFAULT_URL: Final = "http://localhost:6006"
+_COST: Final = "query ($id: String!) { getSpanByOtelId(spanId: $id) { costSummary { total { cost } } } }"
+_GRPC_PORT: Final = 4317
+_HTTP_PORT: Final = 6006
+_FIRST_STEP_SECONDS: Final = 0.05
+_STEP_SECONDS_MAX: Final = 0.5
+_COST_AFTER_SPAN_SECONDS: Final = 2.0
+"""Phoenix prices a span while it stores it: one that is there without a cost for so long is of no known model."""
+
+
+def base_url(endpoint: str | None) -> str:
+    """`http://host:port` of what a caller or PHOENIX_COLLECTOR_ENDPOINT says, with or without `/v1/traces`.
+
+    The signal's path is what `register(endpoint="http://localhost:6006")` lacks, so that Phoenix gets nothing. The port
+    of its gRPC (4317) means the one of its HTTP on the same host. Raises BadEndpointError where it is no address.
+    """
+    url = target(endpoint or os.environ.get(PHOENIX_ENDPOINT, "") or DEFAULT_URL).url
+    parts = urlsplit(url)
+    if parts.port == _GRPC_PORT:  # its interface is over HTTP alone
+        url = parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{_HTTP_PORT}").geturl()
+    return url
+
+
+class PhoenixServer:
+    """One Phoenix over HTTP. Nothing raises: what Phoenix does not tell is None."""
+
+    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
+        self._url = url
+        self._headers = dict(headers)
+
+    def cost(self, span_id: str, seconds_max: float) -> float | None:
+        """What Phoenix shows as a span's cost in US dollars, waiting until it has stored the span."""
+        deadline, step, seen = time.monotonic() + seconds_max, _FIRST_STEP_SECONDS, 0.0
+        while True:
+            span = self._span(span_id)
+            if span is not None:
+                summary = span.get("costSummary")
+                if isinstance(summary, dict):
+                    cost = (summary.get("total") or {}).get("cost")
+                    return float(cost) if isinstance(cost, int | float) else None
+                seen = seen or time.monotonic()
+            now = time.monotonic()
+            if now + step > deadline or (seen and now - seen > _COST_AFTER_SPAN_SECONDS):
+                return None
+            time.sleep(step)
+            step = min(step * 2, _STEP_SECONDS_MAX)
+
+    def annotate(self, annotations: Sequence[Mapping[str, Any]]) -> bool:
+        """Write evaluations to spans; the same name and identifier again replaces. Phoenix stores them later."""
+        return self._post("/v1/span_annotations", {"data": list(annotations)}) is not None
+
+    def _span(self, span_id: str) -> dict[str, Any] | None:
+        answer = self._post("/graphql", {"query": _COST, "variables": {"id": span_id}})
+        data = answer.get("data") if answer is not None else None
+        span = data.get("getSpanByOtelId") if isinstance(data, dict) else None
+        return span if isinstance(span, dict) else None
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any] | None:
+        url = f"{self._url}{path}"
+        if urlsplit(url).scheme not in {"http", "https"}:
+            return None
+        request = urllib.request.Request(  # noqa: S310 - the scheme was looked at
+            url,
+            data=json.dumps(body).encode(),
+            headers={"content-type": "application/json", **self._headers},
+            method="POST",
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=PHOENIX_REQUEST_SECONDS_MAX) as response:  # noqa: S310
+                answer = json.loads(response.read(PHOENIX_RESPONSE_BYTES_MAX) or b"{}")
+        except (OSError, ValueError, urllib.error.URLError) as error:
+            _logger.debug("Phoenix at %s does not answer: %s", self._url, error)
+            return None
+        return answer if isinstance(answer, dict) else {}

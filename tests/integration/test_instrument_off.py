@@ -1,0 +1,119 @@
+"""Set-ups that cannot send: the agent works on, its log has one line, its exit is not held up."""
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.fixtures.agent_process import run_agent
+from tests.fixtures.program import free_ports
+
+AGENT = """
+import logging, time
+logging.basicConfig(format="%(name)s %(levelname)s %(message)s")
+from agent_tracer.client.telemetry import instrument, agent, tool
+handle = instrument("svc", auto=False)
+@agent
+def work(x):
+    with tool("t") as span:
+        span.set_output(x)
+        return x
+assert work(1) == 1
+print(handle.enabled, bool(handle.why_off), handle is instrument("other", auto=False))
+"""
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"AGENT_TRACER_URL": "not an address"},
+        {"AGENT_TRACER_URL": "ftp://127.0.0.1:1"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:99999"},
+        {"OTEL_BSP_MAX_QUEUE_SIZE": "-1"},
+        {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_COMPRESSION": "brotli"},
+    ],
+    ids=lambda found: next(reversed(found)),
+)
+def test_a_wrong_setting_turns_telemetry_off_and_is_told_once(environment: dict[str, str]) -> None:
+    ended = run_agent(AGENT, **environment)
+    assert ended.lines[0].startswith("False True")
+    assert len([line for line in ended.err.splitlines() if line.startswith("agent_tracer")]) == 1, ended.err
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{"OTEL_SDK_DISABLED": "true"}, {"OTEL_TRACES_EXPORTER": "none"}],
+    ids=lambda found: next(iter(found)),
+)
+def test_telemetry_that_is_switched_off_says_nothing(environment: dict[str, str]) -> None:
+    ended = run_agent(AGENT, **environment)
+    assert ended.lines[0].startswith("False True")
+    assert ended.err == ""
+
+
+@pytest.fixture
+def silent_server() -> Iterator[int]:
+    """Takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        kept: list[socket.socket] = []
+
+        def accept() -> None:
+            while True:
+                try:
+                    kept.append(listener.accept()[0])
+                except OSError:
+                    return
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield listener.getsockname()[1]
+        for one in kept:
+            one.close()
+
+
+LOSING = """
+import logging, time, sys
+logging.basicConfig(level=logging.INFO, format="%(name)s %(levelname)s %(message)s")
+from agent_tracer.client.telemetry import instrument, tool
+handle = instrument("svc", auto=False)
+for i in range(300):
+    with tool("t"): pass
+began = time.monotonic()
+handle.shutdown()
+print(handle.dropped_spans, sum(handle.dropped_spans_by_reason.values()), round(time.monotonic() - began, 2))
+"""
+
+
+def test_a_server_that_is_down_costs_a_line_and_a_few_seconds() -> None:
+    ended = run_agent(LOSING, AGENT_TRACER_URL=f"http://127.0.0.1:{free_ports(1)[0]}")
+    dropped, by_reason, seconds = ended.lines[0].split()
+    assert (dropped, by_reason) == ("300", "300")
+    assert float(seconds) < 5
+    (line,) = [line for line in ended.err.splitlines() if line]
+    assert "are lost (not taken" in line
+    assert "refused" in line.lower()
+
+
+def test_a_server_that_never_answers_holds_nothing_up(silent_server: int) -> None:
+    ended = run_agent(LOSING, AGENT_TRACER_URL=f"http://127.0.0.1:{silent_server}")
+    dropped, _, seconds = ended.lines[0].split()
+    assert float(seconds) < 5
+    assert int(dropped) == 300
+    assert len(ended.err.splitlines()) == 1, ended.err
+
+
+def test_a_full_queue_is_counted_and_never_waits(silent_server: int) -> None:
+    ended = run_agent(LOSING, AGENT_TRACER_URL=f"http://127.0.0.1:{silent_server}", OTEL_BSP_MAX_QUEUE_SIZE="50",
+                      OTEL_BSP_MAX_EXPORT_BATCH_SIZE="10")  # fmt: skip
+    assert ended.lines[0].split()[0] == "300"
+    assert len(ended.err.splitlines()) == 1
+    assert "queue full" in ended.err
+
+
+def test_importing_the_package_loads_no_exporter() -> None:
+    ended = run_agent(
+        "import sys, agent_tracer.client.telemetry\n"
+        "print([name for name in sys.modules if name.startswith(('grpc', 'requests', 'opentelemetry.sdk', 'phoenix'))])"
+    )
+    assert ended.lines == ["[]"]
