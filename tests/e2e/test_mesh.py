@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from google.protobuf.json_format import MessageToJson
@@ -158,7 +158,16 @@ def test_no_message_is_in_the_store(spans: list[trace_pb2.Span]) -> None:
     assert [span.name for span in spans if SECRET in MessageToJson(span)] == []
 
 
-@pytest.fixture(params=["down", "silent", "garbage"])
+ANSWERS: Final = {
+    "silent": b"",
+    "garbage": b"\x00\xff what is this" * 100,
+    "refusing": b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 3600\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    "failing": b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+}
+"""What a server that takes no telemetry says to whatever it is sent."""
+
+
+@pytest.fixture(params=["down", *ANSWERS])
 def bad_server(request: pytest.FixtureRequest) -> Iterator[str]:
     """An endpoint that takes no telemetry."""
     server = socket.create_server(("127.0.0.1", 0))
@@ -171,8 +180,9 @@ def bad_server(request: pytest.FixtureRequest) -> Iterator[str]:
                 held.append(server.accept()[0])
             except OSError:
                 return
-            if request.param == "garbage":
-                held[-1].sendall(b"\x00\xff what is this" * 100)
+            if said := ANSWERS[request.param]:
+                held[-1].sendall(said)
+                held[-1].shutdown(socket.SHUT_WR)
 
     thread = threading.Thread(target=answer)
     if request.param == "down":

@@ -1,6 +1,7 @@
 """Components and calls that the settler and the projector make out of traces, on the real store."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Sequence
 
@@ -152,6 +153,18 @@ class _StuckSource(ClickHouseGraphSource):
         self.asked.set()
         await asyncio.Event().wait()
         return await super().touched(after_ns=after_ns, limit=limit)
+
+
+async def test_an_incident_does_not_wait_for_a_long_pass_of_the_settler(engine: Engine, tenant: TenantId) -> None:
+    store, release = ClickHouseGraph(engine), threading.Event()
+    settling = asyncio.create_task(engine.settle(lambda _: release.wait(30)))
+    incident = NodeKey(NodeKind.INCIDENT, "i-2")
+    try:
+        async with asyncio.timeout(10):
+            await store.put_facts([GraphFact(tenant, incident, SHOP, "slow", NOON_NS, None, 0.0, time.time_ns())])
+    finally:
+        release.set()
+        assert await settling
 
 
 async def test_an_incident_does_not_wait_for_calls_to_be_brought_in(engine: Engine, tenant: TenantId) -> None:

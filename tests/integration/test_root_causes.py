@@ -1,5 +1,6 @@
 """What caused an incident, over the real store: a shop whose payments fail, a quiet one, agents whose calls fail."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -32,10 +33,13 @@ class Setting:
         self.engine, self.tenant = engine, tenant
         self.incidents = ClickHouseIncidents(engine)
         self.waited = 0
+        self.waits_for: asyncio.Event | None = None
         self.facts: list[GraphFact] = []
 
     async def caught_up(self) -> None:
         self.waited += 1
+        if self.waits_for is not None:
+            await self.waits_for.wait()
 
     async def kept(self, facts: Sequence[GraphFact]) -> None:
         self.facts += facts
@@ -101,6 +105,18 @@ async def test_the_same_question_has_the_same_answer(setting: Setting) -> None:
     await setting.put(shop)
     incident = alert(shop.fault_ns + MINUTE_NS)
     assert await setting.analyze(incident) == await setting.analyze(incident)
+
+
+async def test_a_server_that_is_behind_answers_with_what_it_has_and_says_so(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent_tracer.server.limits.RCA_WAIT_SECONDS_MAX", 0.01)
+    setting.waits_for = asyncio.Event()
+    shop = Shop(END_NS, fault=True)
+    await setting.put(shop)
+    found = await setting.analyze(alert(shop.fault_ns + MINUTE_NS))
+    assert found.root_cause is not None
+    assert any("not caught up" in told for told in found.caveats)
 
 
 async def test_a_quiet_shop_has_no_cause(setting: Setting) -> None:

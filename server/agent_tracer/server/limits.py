@@ -856,6 +856,9 @@ CORRELATION_READS_AT_ONCE: Final = 3
 CORRELATION_WAIT_SECONDS_MAX: Final = 3.0
 """How long a search for what belongs with a trace waits for the latest data; then it answers without and says so."""
 
+RCA_WAIT_SECONDS_MAX: Final = 8.0
+"""The same for a root cause, which decides more and may be asked right after its telemetry was sent."""
+
 EXPORTERS_MAX: Final = 16
 """Further OTLP backends that telemetry is passed on to: each has a reader of the journal and connections of its own."""
 

@@ -159,7 +159,7 @@ def agent(  # noqa: PLR0913 - what conventions say of an agent
     own = {
         identity.AGENT_ID: id,
         identity.AGENT_VERSION: version,
-        "gen_ai.agent.type": type,
+        identity.AGENT_TYPE: type,
         "gen_ai.agent.description": description,
         identity.WORKFLOW: workflow,
         identity.SESSION: session,

@@ -9,18 +9,24 @@ from typing import Final
 from opentelemetry import baggage, trace
 from opentelemetry.context import Context
 
-__all__ = ["AGENT_ID", "AGENT_NAME", "AGENT_VERSION", "SESSION", "USER", "WORKFLOW", "carried", "carry"]
+from agent_tracer.client._shared.identity import (
+    AGENT_ID,
+    AGENT_KEYS,
+    AGENT_NAME,
+    AGENT_TYPE,
+    AGENT_VERSION,
+    SESSION_ID,
+    WORKFLOW_ID,
+)
 
-AGENT_ID: Final = "gen_ai.agent.id"
-AGENT_NAME: Final = "gen_ai.agent.name"
-AGENT_VERSION: Final = "gen_ai.agent.version"
-WORKFLOW: Final = "gen_ai.workflow.name"
-SESSION: Final = "gen_ai.conversation.id"
+__all__ = ["AGENT_ID", "AGENT_NAME", "AGENT_TYPE", "AGENT_VERSION", "SESSION", "USER", "WORKFLOW", "carried", "carry"]
+
+WORKFLOW: Final = WORKFLOW_ID
+SESSION: Final = SESSION_ID
 USER: Final = "user.id"
 """Not in baggage: an end user's id is nothing to send to whomever the agent calls."""
 
-_AGENT: Final = (AGENT_ID, AGENT_NAME, AGENT_VERSION)
-_CARRIED: Final = (*_AGENT, WORKFLOW, SESSION)
+_CARRIED: Final = (*AGENT_KEYS, WORKFLOW, SESSION)
 _FOREIGN_AGENT: Final = ("agent.id", AGENT_NAME, "agent.name", "graph.node.id", "langfuse.agent.id")
 _AGENT_OPERATIONS: Final = frozenset({"invoke_agent", "create_agent"})
 
@@ -28,7 +34,7 @@ _AGENT_OPERATIONS: Final = frozenset({"invoke_agent", "create_agent"})
 def carry(attributes: Mapping[str, object], context: Context | None) -> Context | None:
     """The context with the identity among a span's attributes in its baggage; a new agent leaves nothing of the old."""
     if AGENT_ID in attributes:
-        for name in _AGENT:
+        for name in AGENT_KEYS:
             if name not in attributes:
                 context = baggage.remove_baggage(name, context)
     for name in _CARRIED:
@@ -56,7 +62,7 @@ def inherited(span: trace.Span, context: Context | None) -> dict[str, str]:
     if all(name in own for name in found):
         return {}
     if AGENT_ID in found and (_is_agent(own) or not _is_ours(trace.get_current_span(context), found[AGENT_ID])):
-        for name in _AGENT:
+        for name in AGENT_KEYS:
             found.pop(name, None)
     return {name: value for name, value in found.items() if name not in own}
 

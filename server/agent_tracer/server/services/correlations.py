@@ -37,6 +37,7 @@ from agent_tracer.server.ports.store import TraceReader
 from agent_tracer.server.ports.telemetry_window import Calls, Found, Observed, SeriesPlan, TelemetryWindow
 from agent_tracer.server.ports.vectors import EmbedderDownError, VectorsDownError
 from agent_tracer.server.services.loaded_reads import LoadedReads
+from agent_tracer.server.services.settled_reads import is_behind
 from agent_tracer.server.services.similar_traces import SimilarRequest, SimilarTrace
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class Correlations:
     async def find(self, tenant: TenantId, request: CorrelationRequest) -> Correlated:
         """Everything asked for, each list cut at its false discovery rate; what was not there to see in `caveats`."""
         margin_ns = _margin_ns(request)
-        behind = await self._behind()
+        behind = [telling.BEHIND] if await is_behind(self._catch_up, CORRELATION_WAIT_SECONDS_MAX) else []
         key = otel_trace_id(TraceId(request.trace_id))
         trace = await self._loaded.find(lambda: self._reader.trace(tenant, key))
         if trace is None:
@@ -141,15 +142,6 @@ class Correlations:
         found = await asyncio.to_thread(_answer, asked, subject, when, around)
         traces = await self._known(tenant, found.traces)
         return Correlated(trace, traces, found.metrics, found.logs, found.events, found.hint, found.caveats)
-
-    async def _behind(self) -> Sequence[str]:
-        """Wait for what was sent before, and say so where it takes too long."""
-        try:
-            async with asyncio.timeout(CORRELATION_WAIT_SECONDS_MAX):
-                await self._catch_up()
-        except TimeoutError:
-            return (telling.BEHIND,)
-        return ()
 
     async def _around(  # noqa: PLR0913, PLR0917 - what was found out so far
         self, tenant: TenantId, asked: Asked, trace: Trace, subject: Subject, keys: TieKeys, when: Windows

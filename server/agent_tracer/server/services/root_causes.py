@@ -7,6 +7,7 @@ from typing import Final
 
 from agent_tracer.server import limits
 from agent_tracer.server.domain.checks import NS, check_id
+from agent_tracer.server.domain.correlation import telling
 from agent_tracer.server.domain.errors import IncidentNotFoundError, TooLargeError, Violations
 from agent_tracer.server.domain.ids import OtelTraceId, TenantId, TraceId, otel_trace_id
 from agent_tracer.server.domain.incidents import Incident
@@ -23,6 +24,7 @@ from agent_tracer.server.ports.store import TraceReader
 from agent_tracer.server.ports.telemetry_window import Calls, Found, SeriesPlan, TelemetryWindow
 from agent_tracer.server.services.baselines import Baseline, Baselines
 from agent_tracer.server.services.incident_graph import IncidentGraph
+from agent_tracer.server.services.settled_reads import is_behind
 
 WINDOW_DEFAULT: Final = "1h"
 DEPTH_DEFAULT: Final = 3
@@ -88,14 +90,15 @@ class RootCauses:
         incident = await self._incidents.incident(tenant, request.incident_id)
         if incident is None:
             raise IncidentNotFoundError(request.incident_id)
-        await self._catch_up()
+        behind = await is_behind(self._catch_up, limits.RCA_WAIT_SECONDS_MAX)
         place, taken, baseline = await self._times(tenant, incident, window_ns)
         plan = SeriesPlan(rca.Window(baseline.starts_ns, place.width_ns), rca.Window(place.buckets, place.width_ns))
         found = await self._read(tenant, plan)
         component = known_as(await self._component(tenant, incident), found.components())
         view = await asyncio.to_thread(_view, incident, component, found, plan, place, taken)
         analysis = await asyncio.to_thread(analyze, view, depth)
-        caveats = [*_caveats(component, found), *baseline.caveats, *found.caveats(), *analysis.caveats]
+        late = [telling.BEHIND] if behind else []
+        caveats = [*late, *_caveats(component, found), *baseline.caveats, *found.caveats(), *analysis.caveats]
         await self._graph.note(tenant, incident, analysis.root_cause)
         return replace(analysis, caveats=list(dict.fromkeys(caveats)))
 

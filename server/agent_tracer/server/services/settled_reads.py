@@ -1,6 +1,7 @@
 """Reads of what is made out of commits, as fresh as waiting a moment can make them."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -49,3 +50,13 @@ class SettledReads:
         with suppress(StoreDownError):  # The read itself will say so.
             await self._loaded.catch_up()
             await self._settler.settled()
+
+
+async def is_behind(catch_up: Callable[[], Awaitable[None]], seconds_max: float) -> bool:
+    """Wait for what was sent before; whether that takes longer than a caller should wait, who then must be told."""
+    try:
+        async with asyncio.timeout(seconds_max):
+            await catch_up()
+    except TimeoutError:
+        return True
+    return False

@@ -120,11 +120,12 @@ class ClickHouseGraph:
 
     async def put(self, buckets: Sequence[GraphBucket]) -> None:
         """See the port."""
-        await self._insert("graph_buckets", _bucket_row, buckets)
+        await self._engine.settle(_inserting("graph_buckets", _bucket_row, buckets))
 
     async def put_facts(self, facts: Sequence[GraphFact]) -> None:
         """See the port."""
-        await self._insert("graph_facts", _fact_row, facts)
+        # Callers wait for these, so that they do not stand behind a long pass of the settler.
+        await self._engine.write(_inserting("graph_facts", _fact_row, facts))
 
     async def versions(self) -> Versions:
         """See the port."""
@@ -177,18 +178,16 @@ class ClickHouseGraph:
     async def _pairs(self, of_time: Mapping[str, Any]) -> list[Pair]:
         return [(_key(*row[:2]), _key(*row[2:])) for row in await self._engine.rows(_PAIRS, of_time)]
 
-    async def _insert(self, table: str, row: Callable[[T], Mapping[str, Any]], items: Sequence[T]) -> None:
+
+def _inserting(table: str, row: Callable[[T], Mapping[str, Any]], items: Sequence[T]) -> Callable[[Client], None]:
+    def insert(client: Client) -> None:
         if not items:
             return
+        # As text: the driver's own insert imports pandas. A million numbers: not on the event loop.
+        lines = "\n".join(json.dumps(row(item)) for item in items)
+        client.raw_insert(table, insert_block=lines, fmt="JSONEachRow", settings={"max_partitions_per_insert_block": 0})
 
-        def insert(client: Client) -> None:
-            # As text: the driver's own insert imports pandas. A million numbers: not on the event loop.
-            lines = "\n".join(json.dumps(row(item)) for item in items)
-            client.raw_insert(
-                table, insert_block=lines, fmt="JSONEachRow", settings={"max_partitions_per_insert_block": 0}
-            )
-
-        await self._engine.settle(insert)
+    return insert
 
 
 def _of_time(tenant: TenantId, time_range: TimeRange) -> Mapping[str, Any]:
