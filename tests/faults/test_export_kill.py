@@ -1,6 +1,7 @@
 """What exporters have still to send outlives the server, however it ends; no backend keeps it from starting."""
 
 import asyncio
+import re
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -65,6 +66,8 @@ async def test_backends_that_are_not_there_hold_nothing_up(tmp_path: Path) -> No
         async with httpx.AsyncClient(trust_env=False) as client:
             ready = await client.get(f"{program.url}/readyz")
         assert ready.status_code == 200, "a backend that is down makes nobody unready"
+        told = await asyncio.to_thread(program.run, "doctor", "--config", str(program.config), check=False)
+        assert re.search(r"WARN\s+exporters\.\w+\s+the backend", told.stdout), told.stdout
         assert await asyncio.to_thread(program.stop) == 0
     assert "s3cret" not in program.log
 

@@ -191,8 +191,10 @@ def _components(content: bytes) -> Iterator[Finding]:
     parts = answer.get("components") if isinstance(answer, dict) else None
     for name, state in parts.items() if isinstance(parts, dict) else ():
         known = state if isinstance(state, dict) else {}
-        level = Level.OK if known.get("ok") is True else Level.WARN
-        yield Finding(level, f"  {name}", str(known.get("detail") or ("ready" if level is Level.OK else "not ready")))
+        # A backend that is down is told, and the server is ready without it.
+        told, ready = str(known.get("detail") or ""), known.get("ok") is True
+        level = Level.OK if ready and not told else Level.WARN
+        yield Finding(level, f"  {name}", told or ("ready" if ready else "not ready"))
 
 
 def ports(settings: "Settings", *, running: bool) -> Iterator[Finding]:
