@@ -217,7 +217,8 @@ def test_signals_reach_the_command_and_its_end_is_told(program: Program, tmp_pat
     variables = environment(program.url, TRACEPARENT=f"00-{trace_id}-00f067aa0ba902b7-01")
     arguments = [sys.executable, "-m", "agent_tracer.client.buildkit", "run", "--agent", "a", "--stage", "test", "--"]
     with subprocess.Popen(
-        [*arguments, "env", "PYTHONUNBUFFERED=1", sys.executable, "-c", f"import signal\nsignal.signal(2, signal.SIG_DFL)\n{ready}"],
+        # Whoever runs the tests may have had signals ignored, as `nohup` does, which the command would inherit.
+        ["env", "--default-signal", *arguments, "env", "PYTHONUNBUFFERED=1", sys.executable, "-c", f"import signal\nsignal.signal(2, signal.SIG_DFL)\n{ready}"],
         env=variables, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True,
     ) as process:  # fmt: skip
         assert process.stdout is not None

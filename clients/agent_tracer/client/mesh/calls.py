@@ -11,31 +11,30 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextvars import Token
 from dataclasses import dataclass, field
-from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final, Self
 
 from opentelemetry import baggage, trace
 from opentelemetry.context import Context, attach, detach, get_current
-from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, Tracer
+from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode
 
-from agent_tracer.client._shared.identity import (
-    AGENT_ID,
-    INTERACTION_ID,
-    SESSION_ID,
-    as_agent,
-    current_agent,
-)
+from agent_tracer.client._shared.identity import as_agent, current_agent
 from agent_tracer.client.mesh.faults import guarded, note, nothing
 from agent_tracer.client.mesh.messages import Capture, Direction
-from agent_tracer.client.mesh.propagation import KEPT, outgoing, remote_span, with_baggage
+from agent_tracer.client.mesh.parties import HANDOFF, caller_of, known_caller, receive, received
+from agent_tracer.client.mesh.parties import Attributes as Attributes
+from agent_tracer.client.mesh.propagation import headers_of, remote_span
 
 SCOPE: Final = "agent_tracer.client.mesh"
 CANCELLED: Final = "agent_tracer.cancelled"
 """True on a span whose work was given up from outside: no error of the agent, so its status stays unset."""
-HANDOFF: Final = "handoff"
-"""OSSA's delegation type of one agent calling another."""
 
-Attributes = dict[str, Any]
+Links = tuple[Link, ...]
+Start = Callable[[str, Context, SpanContext | None, SpanKind, Attributes, Links], Span]
+
+_REQUEST: Final = ("rpc.request.type", "rpc.request.size", "rpc.request.messages", "input.value")
+_RESPONSE: Final = ("rpc.response.type", "rpc.response.size", "rpc.response.messages", "output.value")
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Call:
@@ -45,23 +44,24 @@ class Call:
     itself, from whichever task or thread goes on with the call.
     """
 
-    __slots__ = ("_capture", "_open", "_token", "context", "headers", "requests", "responses", "span")
+    __slots__ = ("_capture", "_context", "_open", "_parent", "_token", "headers", "requests", "responses", "span")
 
-    def __init__(
-        self, span: Span | None = None, context: Context | None = None, capture: Capture | None = None
-    ) -> None:
+    def __init__(self, span: Span | None = None, parent: Context | None = None, capture: Capture | None = None) -> None:
         self.span = span
-        self.context = context
-        self.headers: Mapping[str, str] = {}
+        self.headers: Mapping[str, str] = _NO_HEADERS
         self.requests = Direction()
         self.responses = Direction()
+        self._parent = parent
+        self._context: Context | None = None
         self._capture = capture
         self._open = span is not None
         self._token: Token[Context] | None = None
 
     def __enter__(self) -> Self:
-        if self.context is not None:
-            self._token = attach(self.context)
+        if self.span is not None:
+            if self._context is None:  # made here, for many a caller's end is never entered
+                self._context = trace.set_span_in_context(self.span, self._parent)
+            self._token = attach(self._context)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -74,17 +74,21 @@ class Call:
         """Whether the span has begun and not ended."""
         return self._open
 
-    @guarded(nothing)
     def request(self, message: Any) -> None:
         """Note a message of the caller."""
-        if self._open:
-            self.requests.add(message, self._capture)
+        try:
+            if self._open:
+                self.requests.add(message, self._capture)
+        except Exception as fault:  # noqa: BLE001  # as of every guarded function, a step less on each message's road
+            note("request", fault)
 
-    @guarded(nothing)
     def response(self, message: Any) -> None:
         """Note a message of the callee."""
-        if self._open:
-            self.responses.add(message, self._capture)
+        try:
+            if self._open:
+                self.responses.add(message, self._capture)
+        except Exception as fault:  # noqa: BLE001  # as above
+            note("response", fault)
 
     @guarded(nothing)
     def set(self, attributes: Attributes) -> None:
@@ -102,40 +106,37 @@ class Call:
         if not self._open or self.span is None:
             return
         self._open = False
+        span = self.span
         try:
-            self._finish(self.span, attributes or {}, error_type, error)
+            attributes = {} if attributes is None else attributes
+            if self.requests.count:
+                _describe(attributes, _REQUEST, self.requests)
+            if self.responses.count:
+                _describe(attributes, _RESPONSE, self.responses)
+            if error_type:
+                attributes["error.type"] = error_type
+                text = self._capture.text(str(error)) if self._capture is not None and error is not None else None
+                span.set_status(Status(StatusCode.ERROR, text))
+            span.set_attributes(attributes)
         except Exception as fault:  # noqa: BLE001  # as of every guarded function
             note("end", fault)
         finally:
-            self._close(self.span)
-
-    def _finish(self, span: Span, attributes: Attributes, error_type: str, error: BaseException | None) -> None:
-        if self.requests.count:
-            attributes |= _described("request", "input.value", self.requests)
-        if self.responses.count:
-            attributes |= _described("response", "output.value", self.responses)
-        if error_type:
-            attributes["error.type"] = error_type
-            text = self._capture.text(str(error)) if self._capture is not None and error is not None else None
-            span.set_status(Status(StatusCode.ERROR, text))
-        span.set_attributes(attributes)
-
-    @guarded(nothing)
-    def _close(self, span: Span) -> None:
-        span.end()
+            try:
+                span.end()
+            except Exception as fault:  # noqa: BLE001  # as above
+                note("end", fault)
 
 
-def _described(side: str, content: str, direction: Direction) -> Attributes:
-    made: Attributes = {}
+def _describe(attributes: Attributes, names: tuple[str, str, str, str], direction: Direction) -> None:
+    kind, size, messages, content = names
     if direction.kind:
-        made[f"rpc.{side}.type"] = direction.kind
+        attributes[kind] = direction.kind
     if direction.size:
-        made[f"rpc.{side}.size"] = direction.size
+        attributes[size] = direction.size
     if direction.count > 1:
-        made[f"rpc.{side}.messages"] = direction.count
+        attributes[messages] = direction.count
     if direction.texts:
-        made[content] = "\n".join(direction.texts)
-    return made
+        attributes[content] = "\n".join(direction.texts)
 
 
 def is_cancellation(error: BaseException | None) -> bool:
@@ -153,33 +154,51 @@ class Mesh:
     agent_id: str = ""
     capture: Capture | None = None
     tracer_provider: Any = None
-    _tracer: Tracer | None = field(default=None, repr=False)
+    _starter: Start | None = field(default=None, repr=False)
 
-    def tracer(self) -> Tracer:
-        """The tracer, looked up once."""
-        if self._tracer is None:
-            self._tracer = trace.get_tracer(SCOPE, tracer_provider=self.tracer_provider)
-        return self._tracer
+    def start(  # noqa: PLR0913, PLR0917  # what a span is made of
+        self,
+        name: str,
+        context: Context,
+        above: SpanContext | None,
+        kind: SpanKind,
+        attributes: Attributes,
+        links: Links = (),
+    ) -> Span:
+        """Start a span under `above`, the span of `context` if that has one.
+
+        What starts it is looked up until the process has a tracer provider, then once.
+        """
+        if self._starter is not None:
+            return self._starter(name, context, above, kind, attributes, links)
+        tracer = trace.get_tracer(SCOPE, tracer_provider=self.tracer_provider)
+        if type(tracer) is trace.ProxyTracer:
+            return tracer.start_span(name, context, kind, attributes, links)
+        from agent_tracer.client.mesh.spans import starter  # noqa: PLC0415  # the SDK, which a caller may do without
+
+        self._starter = starter(tracer)
+        return self._starter(name, context, above, kind, attributes, links)
 
     @guarded(Call)
     def calling(self, name: str, attributes: Attributes, target: str = "", kind: SpanKind = SpanKind.CLIENT) -> Call:
         """Begin the caller's end: a span under the current one, and the headers that carry it on."""
-        parent = get_current()
-        entries = baggage.get_all(parent)
-        agent = self.agent_id or _text(entries.get(AGENT_ID))
-        if entries.get(AGENT_ID) != agent:
-            parent = as_agent(agent, parent)
-        attributes = {
-            **attributes,
-            **_identity(agent, _text(entries.get(SESSION_ID)), _text(entries.get(INTERACTION_ID))),
-        }
+        parent, above = get_current(), None
+        if parent:
+            caller = caller_of(self.agent_id, baggage.get_all(parent))
+            held = trace.get_current_span(parent).get_span_context()
+            above = held if held.is_valid else None
+            if caller.is_new:
+                parent = as_agent(caller.agent, parent)
+        else:
+            caller = known_caller(self.agent_id, ())
+            parent = caller.alone
+        attributes = {**attributes, **caller.attributes}
         if target:
             attributes["ossa.delegation.target"] = target
             attributes["ossa.delegation.type"] = HANDOFF
-        span = self.tracer().start_span(name, parent, kind, attributes)
-        context = trace.set_span_in_context(span, parent)
-        call = Call(span, context, self.capture)
-        call.headers = outgoing(context)
+        span = self.start(name, parent, above, kind, attributes)
+        call = Call(span, parent, self.capture)
+        call.headers = headers_of(span.get_span_context(), caller.baggage)
         return call
 
     @guarded(Call)
@@ -199,16 +218,20 @@ class Mesh:
         """
         agent = self.agent_id or current_agent()
         sent = _headers(headers)
-        received = _received(sent.get("baggage", ""), agent) if ambient is None else _receive(sent, ambient, agent)
-        caller_span, parent = remote_span(sent), received.context
+        taken = received(sent.get("baggage", ""), agent) if ambient is None else receive(sent, ambient, agent)
+        caller_span, parent = remote_span(sent), taken.context
+        above = caller_span
+        links: Links = ()
         if caller_span is not None:
             around = span_around(caller_span) if ambient is not None else None
+            above = around.get_span_context() if around is not None else caller_span
             parent = trace.set_span_in_context(around or NonRecordingSpan(caller_span), parent)
-        links: tuple[Link, ...] = ()
-        if received.link and caller_span is not None:
-            links = (Link(caller_span, received.link),)
-        span = self.tracer().start_span(name, parent, kind, {**attributes, **received.attributes}, links)
-        return Call(span, trace.set_span_in_context(span, parent), self.capture)
+            links = (Link(caller_span, taken.link),) if taken.link else ()
+        elif ambient is not None:
+            held = trace.get_current_span(parent).get_span_context()
+            above = held if held.is_valid else None
+        span = self.start(name, parent, above, kind, {**attributes, **taken.attributes}, links)
+        return Call(span, parent, self.capture)
 
 
 def span_around(caller_span: SpanContext | None) -> Span | None:
@@ -223,48 +246,9 @@ def span_around(caller_span: SpanContext | None) -> Span | None:
     return around if is_ours and (caller_span is None or caller_span.trace_id == context.trace_id) else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Received:
-    """What a callee makes of the baggage that it was sent: its own context, and what its span and link say."""
-
-    context: Context
-    attributes: Attributes
-    link: Attributes
-
-
-def _receive(sent: Mapping[str, str], ambient: Context, agent: str) -> _Received:
-    context = with_baggage(sent.get("baggage", ""), ambient)
-    entries = baggage.get_all(context)
-    caller = _text(entries.get(AGENT_ID))
-    attributes = dict(_identity(agent, _text(entries.get(SESSION_ID)), _text(entries.get(INTERACTION_ID))))
-    link: Attributes = {}
-    if caller and agent and caller != agent:
-        attributes |= {"ossa.delegation.type": HANDOFF, "ossa.parent.agent.id": caller}
-        link = {"ossa.delegation.type": HANDOFF, "ossa.agent.id": caller}
-    return _Received(as_agent(agent, context), attributes, link)
-
-
-@lru_cache(maxsize=KEPT)
-def _received(text: str, agent: str) -> _Received:
-    """As `_receive` with nothing around, where it is the same for nearly all calls of a caller."""
-    return _receive({"baggage": text}, Context(), agent)
-
-
-def _no_headers() -> Mapping[str, str]:
-    return {}
-
-
-@guarded(_no_headers)
 def _headers(read: Callable[[], Mapping[str, str]]) -> Mapping[str, str]:
-    return read()
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-@lru_cache(maxsize=KEPT)
-def _identity(agent: str, session: str, interaction: str) -> Attributes:
-    made = {AGENT_ID: agent, "ossa.agent.id": agent, SESSION_ID: session, "ossa.session.id": session}
-    made[INTERACTION_ID] = interaction
-    return {key: value for key, value in made.items() if value}
+    try:
+        return read()
+    except Exception as fault:  # noqa: BLE001  # as of every guarded function
+        note("_headers", fault)
+        return _NO_HEADERS

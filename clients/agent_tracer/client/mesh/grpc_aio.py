@@ -16,8 +16,8 @@ from opentelemetry.trace import SpanKind
 
 from agent_tracer.client.mesh import status
 from agent_tracer.client.mesh.calls import Call, Mesh
-from agent_tracer.client.mesh.faults import guarded, note
-from agent_tracer.client.mesh.grpc_calls import calling, ended, finished, merged
+from agent_tracer.client.mesh.faults import note
+from agent_tracer.client.mesh.grpc_calls import calling, ended, merged
 
 Continuation = Callable[[Any, Any], Awaitable[Any]]
 
@@ -27,7 +27,9 @@ class _Interceptor:
         self._mesh = mesh
         self._target = target
 
-    async def _intercept(self, go_on: Continuation, details: Any, request: Any) -> tuple[Any, Call]:
+    async def _run(
+        self, go_on: Continuation, details: Any, request: Any, *, one_request: bool, one_answer: bool
+    ) -> Any:
         call = calling(self._mesh, getattr(details, "method", ""), self._target)
         try:
             rpc = await go_on(_with_headers(details, call), request)
@@ -35,43 +37,32 @@ class _Interceptor:
             code = status.CANCELLED if isinstance(error, asyncio.CancelledError) else status.UNKNOWN
             ended(call, code, kind=SpanKind.CLIENT, error=error, details=None)
             raise
-        return rpc, call
-
-    async def _answered_once(self, go_on: Continuation, details: Any, request: Any, *, one_request: bool) -> Any:
-        rpc, call = await self._intercept(go_on, details, request)
         if one_request:
             call.request(request)
-        if self._mesh.capture is not None:
+        if one_answer and self._mesh.capture is not None:
             await _read_along(rpc, call)
-        _end_with(rpc, call)
-        return rpc
-
-    async def _answered_by_stream(self, go_on: Continuation, details: Any, request: Any, *, one_request: bool) -> Any:
-        rpc, call = await self._intercept(go_on, details, request)
-        if one_request:
-            call.request(request)
         _end_with(rpc, call)
         return rpc
 
 
 class _UnaryUnary(_Interceptor, aio.UnaryUnaryClientInterceptor):
     async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        return await self._answered_once(continuation, client_call_details, request, one_request=True)
+        return await self._run(continuation, client_call_details, request, one_request=True, one_answer=True)
 
 
 class _UnaryStream(_Interceptor, aio.UnaryStreamClientInterceptor):
     async def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        return await self._answered_by_stream(continuation, client_call_details, request, one_request=True)
+        return await self._run(continuation, client_call_details, request, one_request=True, one_answer=False)
 
 
 class _StreamUnary(_Interceptor, aio.StreamUnaryClientInterceptor):
     async def intercept_stream_unary(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
-        return await self._answered_once(continuation, client_call_details, request_iterator, one_request=False)
+        return await self._run(continuation, client_call_details, request_iterator, one_request=False, one_answer=True)
 
 
 class _StreamStream(_Interceptor, aio.StreamStreamClientInterceptor):
     async def intercept_stream_stream(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
-        return await self._answered_by_stream(continuation, client_call_details, request_iterator, one_request=False)
+        return await self._run(continuation, client_call_details, request_iterator, one_request=False, one_answer=False)
 
 
 def interceptors(mesh: Mesh, target: str) -> list[aio.ClientInterceptor]:
@@ -115,10 +106,13 @@ def _end_with(rpc: Any, call: Call) -> None:
         ended(call, status.OK, kind=SpanKind.CLIENT)
 
 
-@guarded(lambda: None)
 def _done(call: Call, rpc: Any) -> None:
-    code = _now(rpc.code())
-    finished(call, code, "" if status.number(code) == status.OK else _now(rpc.details()))
+    try:
+        code = status.number(_now(rpc.code()))
+        text = "" if code == status.OK else _now(rpc.details())
+        ended(call, code, kind=SpanKind.CLIENT, details=text if isinstance(text, str) else "")
+    except Exception as fault:  # noqa: BLE001  # as of every guarded function
+        note("_done", fault)
 
 
 def _now(coroutine: Coroutine[Any, Any, Any]) -> Any:

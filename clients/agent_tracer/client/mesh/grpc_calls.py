@@ -8,11 +8,12 @@ from opentelemetry.trace import SpanKind
 
 from agent_tracer.client.mesh import status
 from agent_tracer.client.mesh.calls import CANCELLED, Attributes, Call, Mesh, is_cancellation
-from agent_tracer.client.mesh.faults import guarded, nothing
+from agent_tracer.client.mesh.faults import guarded, note, nothing
 from agent_tracer.client.mesh.propagation import KEYS
 
 METHODS_KEPT: Final = 1024
 """More names than programs have methods; a stranger may call any, so that they are not kept without end."""
+_UNKNOWN: Final[tuple[str, Attributes]] = ("grpc", {"rpc.system": "grpc"})
 
 
 @lru_cache(maxsize=METHODS_KEPT)
@@ -24,19 +25,22 @@ def _described(method: str | bytes) -> tuple[str, Attributes]:
 
 def calling(mesh: Mesh, method: str | bytes, target: str = "") -> Call:
     """The caller's end of a call of `/package.Service/Method`."""
-    name, attributes = _safely_described(method)
+    try:
+        name, attributes = _described(method)
+    except Exception as fault:  # noqa: BLE001  # as of every guarded function, a step less on each call's road
+        note("_described", fault)
+        name, attributes = _UNKNOWN
     return mesh.calling(name, attributes, target)
 
 
 def called(mesh: Mesh, method: str | bytes, headers: Any) -> Call:  # noqa: ANN401  # a reader of the call's metadata
     """The callee's end. `headers` is called for the propagation headers."""
-    name, attributes = _safely_described(method)
+    try:
+        name, attributes = _described(method)
+    except Exception as fault:  # noqa: BLE001  # as above
+        note("_described", fault)
+        name, attributes = _UNKNOWN
     return mesh.called(name, attributes, headers)
-
-
-@guarded(lambda: ("grpc", {"rpc.system": "grpc"}))
-def _safely_described(method: str | bytes) -> tuple[str, Attributes]:
-    return _described(method)
 
 
 def ended(
@@ -49,6 +53,9 @@ def ended(
     if not call.is_open:
         return
     name = status.NAMES[code]
+    if code == status.OK:
+        call.end({"rpc.grpc.status_code": code, "rpc.response.status_code": name})
+        return
     attributes: Attributes = {"rpc.grpc.status_code": code, "rpc.response.status_code": name}
     if code == status.CANCELLED and (kind is SpanKind.SERVER or status.cancelled_here(code, details)):
         attributes[CANCELLED] = True
@@ -65,6 +72,8 @@ def ended(
 
 def merged(call: Call, metadata: Iterable[Any] | None) -> list[Any]:
     """A call's metadata with the propagation headers in it, in place of any that were there."""
+    if not metadata:
+        return [*call.headers.items()]
     held = [pair for pair in metadata or () if pair[0] not in KEYS or pair[0] not in call.headers]
     return [*held, *call.headers.items()]
 

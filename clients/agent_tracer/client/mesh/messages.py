@@ -4,7 +4,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 CAPTURED_CHARACTERS: Final = 4096
@@ -24,25 +24,28 @@ class Capture:
         return (self.redact(whole) if self.redact else whole)[: self.limit]
 
 
-@dataclass(slots=True)
 class Direction:
-    """The messages of one direction of a call."""
+    """The messages of one direction of a call; each call has two of these, so that they begin as nothing."""
 
     count: int = 0
     size: int = 0
     kind: str = ""
-    texts: list[str] = field(default_factory=list)
+    texts: list[str] | None = None
     room: int = -1
 
     def add(self, message: Any, capture: Capture | None) -> None:
         """Note a message."""
         self.count += 1
-        self.size += size_of(message)
-        if not self.kind:
-            self.kind = kind_of(message)
+        if isinstance(message, bytes):
+            self.size += len(message)
+        else:
+            self.size += size_of(message)
+            self.kind = self.kind or kind_of(message)
         if capture is not None and self.room:
             text = capture.text(message)
             self.room = max(0, (capture.limit if self.room < 0 else self.room) - len(text))
+            if self.texts is None:
+                self.texts = []
             self.texts.append(text)
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from opentelemetry import baggage, trace
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanContext, TraceFlags
+from opentelemetry.trace import DEFAULT_TRACE_STATE, SpanContext, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from agent_tracer.client._shared.identity import AGENT_KEYS, INTERACTION_ID, SESSION_ID, WORKFLOW_ID
@@ -26,6 +26,7 @@ BAGGAGE_CHARACTERS_SENT: Final = 2048
 KEPT: Final = 256
 """Baggage headers remembered: more than a process has agents and sessions at a time; each is at most 8 KiB."""
 _PLAIN: Final = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+_FLAGS: Final = {f"{bits:02x}": TraceFlags(bits) for bits in range(4)}
 
 _trace: Final = TraceContextTextMapPropagator()
 _baggage: Final = W3CBaggagePropagator()
@@ -33,15 +34,20 @@ _baggage: Final = W3CBaggagePropagator()
 
 def outgoing(context: Context) -> dict[str, str]:
     """The headers that continue this context elsewhere; none without a valid span and without baggage."""
-    headers: dict[str, str] = {}
-    span = trace.get_current_span(context).get_span_context()
-    if span.is_valid:
-        headers["traceparent"] = f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags & 0xFF:02x}"
-        if span.trace_state:
-            headers["tracestate"] = span.trace_state.to_header()
     entries = baggage.get_all(context)
-    if entries and (text := _sendable(entries)):
-        headers["baggage"] = text
+    return headers_of(trace.get_current_span(context).get_span_context(), _sendable(entries) if entries else "")
+
+
+def headers_of(span: SpanContext, baggage_text: str) -> dict[str, str]:
+    """The headers of a span and of baggage as it is sent."""
+    headers: dict[str, str] = {}
+    if span.is_valid:
+        ids = f"{span.trace_id.to_bytes(16, 'big').hex()}-{span.span_id.to_bytes(8, 'big').hex()}"
+        headers["traceparent"] = f"00-{ids}-{span.trace_flags & 0xFF:02x}"
+        if (state := span.trace_state) is not DEFAULT_TRACE_STATE and state:
+            headers["tracestate"] = state.to_header()
+    if baggage_text:
+        headers["baggage"] = baggage_text
     return headers
 
 
@@ -65,9 +71,9 @@ def remote_span(headers: Mapping[str, str]) -> SpanContext | None:
     if plain is None or headers.get("tracestate"):
         span = trace.get_current_span(_trace.extract(headers, Context())).get_span_context()
     else:
-        span = SpanContext(
-            int(plain[1], 16), int(plain[2], 16), is_remote=True, trace_flags=TraceFlags(int(plain[3], 16))
-        )
+        trace_id, span_id, flags = plain.groups()
+        known = _FLAGS.get(flags) or TraceFlags(int(flags, 16))
+        span = SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=known)
     return span if span.is_valid else None
 
 

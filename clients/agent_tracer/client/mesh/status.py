@@ -43,7 +43,7 @@ def given_up(seconds_left: float | None) -> int:
 
 def number(code: object) -> int:
     """A code as grpcio or grpclib gives it, as its number; None and what is none of the codes is UNKNOWN."""
-    value = getattr(code, "value", code)
+    value = code if type(code) is int else getattr(code, "value", code)
     if isinstance(value, tuple):
         value = value[0]
     return value if isinstance(value, int) and 0 <= value < len(NAMES) else UNKNOWN
