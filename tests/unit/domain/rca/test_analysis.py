@@ -10,7 +10,7 @@ from agent_tracer.server import limits
 from agent_tracer.server.domain.rca.analysis import Analysis, analyze
 from agent_tracer.server.domain.rca.features import gather
 from agent_tracer.server.domain.rca.graph import call_graph
-from agent_tracer.server.domain.rca.model import FITTED, confidence, shares
+from agent_tracer.server.domain.rca.model import CONFIDENCE_MAX, FITTED, confidence, shares
 from agent_tracer.server.domain.rca.view import Alarm, Change, Incident, IncidentView, MetricSeries, Window
 from tests.unit.domain.rca.views import (
     CALLS,
@@ -149,12 +149,12 @@ def test_neither_names_nor_units_decide(names: list[str], scale: float) -> None:
     assert cause(analyze(renamed, 3)) == named["database"]
 
 
-def test_the_shares_add_up_to_one_and_confidence_rises_with_them() -> None:
+def test_the_shares_add_up_to_one_and_confidence_rises_with_them_and_is_never_whole() -> None:
     found = shares(gather(view(metrics=slow_chain()), 3), FITTED)
     assert sum(found.values()) == pytest.approx(1.0)
     steps = [confidence(share / 20, FITTED) for share in range(21)]
     assert steps == sorted(steps)
-    assert 0.0 <= steps[0] < steps[-1] <= 1.0
+    assert 0.0 <= steps[0] < steps[-1] == CONFIDENCE_MAX < 1.0
 
 
 def test_a_view_that_is_too_large_is_refused_with_what_to_do() -> None:

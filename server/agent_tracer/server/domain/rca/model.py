@@ -16,6 +16,9 @@ NONE = ""
 WORDS_KNOWN_MIN: Final = 0.6
 """Share of an incident's words that a model must weigh for any of them to count: few shared names mean little."""
 
+CONFIDENCE_MAX: Final = 0.99
+"""None of the 605 incidents that the calibration was fitted to is of the caller's system: one in a hundred is left."""
+
 _PROBABILITY_MIN = 1e-6
 
 
@@ -58,7 +61,7 @@ def confidence(share: float, model: Model, alarms: bool = False) -> float:  # no
     inside = min(max(share, _PROBABILITY_MIN), 1 - _PROBABILITY_MIN)
     slope, offset = (model.alarm_slope, model.alarm_offset) if alarms else (model.slope, model.offset)
     odds = slope * math.log(inside / (1 - inside)) + offset
-    return 1 / (1 + math.exp(-odds))
+    return min(1 / (1 + math.exp(-odds)), CONFIDENCE_MAX)
 
 
 def knows(findings: Findings, model: Model) -> bool:
