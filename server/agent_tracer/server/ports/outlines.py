@@ -47,15 +47,18 @@ class OutlineReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What is left to do: these ranges, and everything received from a little before `reached_ns` on."""
+    """What is left to do: these ranges, and everything received from a little before `reached_ns` on.
 
-    embedder: str
+    `maker`: what made it (an embedder, a version of signatures); what another one made is made anew.
+    """
+
+    maker: str
     reached_ns: int
     left: Sequence[ReceivedRange]
 
 
 class ProgressKeeper(Protocol):
-    """Keeps how far the indexing has come."""
+    """Keeps how far a task has come that goes over all traces."""
 
     def load(self) -> Progress | None:
         """What was saved last, over restarts; None before the first time, and where it cannot be read."""

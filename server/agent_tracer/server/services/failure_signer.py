@@ -124,7 +124,7 @@ class FailureSigner:
         if self._is_started:
             return
         kept = await asyncio.to_thread(self._progress.load)
-        if kept is None or kept.embedder != VERSION:
+        if kept is None or kept.maker != VERSION:
             self._waiting.add(ReceivedRange(0, _END_OF_TIME_NS))
         else:
             self._reached_ns = self._reached_ns if self._reached_ns is not None else kept.reached_ns

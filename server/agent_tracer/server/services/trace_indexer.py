@@ -180,8 +180,8 @@ class TraceIndexer:
         if self._embedder_id == current:
             return
         kept = await asyncio.to_thread(self._progress.load)
-        self._is_continued = kept is not None and kept.embedder == current
-        if kept is None or kept.embedder != current:
+        self._is_continued = kept is not None and kept.maker == current
+        if kept is None or kept.maker != current:
             self._waiting.add(_EVER)
         else:
             self._reached_ns = self._reached_ns if self._reached_ns is not None else kept.reached_ns

@@ -24,7 +24,7 @@ class FileProgress:
         try:
             kept = json.loads(self._path.read_bytes())
             left = [ReceivedRange(int(start), int(end)) for start, end in kept["left"]]
-            return Progress(str(kept["embedder"]), int(kept["reached_ns"]), left)
+            return Progress(str(kept["maker"]), int(kept["reached_ns"]), left)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -34,7 +34,7 @@ class FileProgress:
     def save(self, progress: Progress) -> None:
         """See the port."""
         kept = {
-            "embedder": progress.embedder,
+            "maker": progress.maker,
             "reached_ns": progress.reached_ns,
             "left": [(left.start_ns, left.end_ns) for left in progress.left],
         }
