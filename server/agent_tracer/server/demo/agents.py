@@ -108,6 +108,7 @@ class Crew:
             "gen_ai.operation.name": "invoke_agent",
             "gen_ai.agent.id": agent.id,
             "gen_ai.agent.name": agent.name,
+            "gen_ai.agent.type": agent.type,
             "gen_ai.agent.version": agent.version,
             "gen_ai.workflow.name": self.workflow,
             "gen_ai.conversation.id": self.session_id,

@@ -44,6 +44,7 @@ class Agent:
 
     id: str
     name: str
+    type: str
     version: str
     task_type: str
     instructions: str
@@ -52,6 +53,7 @@ class Agent:
 PLANNER: Final = Agent(
     "release-planner",
     "Release planner",
+    "planner",
     "1.4.0",
     "plan",
     "You plan release notes: choose the audience, the emphasis and the questions that research must answer.",
@@ -59,6 +61,7 @@ PLANNER: Final = Agent(
 RESEARCHER: Final = Agent(
     "release-researcher",
     "Release researcher",
+    "researcher",
     "2.1.0",
     "research",
     "You collect what changed in a release. Search the changelog before you answer, and cite what you found.",
@@ -66,6 +69,7 @@ RESEARCHER: Final = Agent(
 WRITER: Final = Agent(
     "release-writer",
     "Release writer",
+    "writer",
     "3.0.2",
     "write",
     "You write release notes in plain words, short sentences, most important first; then publish them.",
