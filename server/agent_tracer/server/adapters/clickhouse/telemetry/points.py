@@ -69,7 +69,7 @@ SELECT series, part.1 AS suffix, part.1 = '.rate' AS is_rate, positions, part.2 
       arraySort(p -> p.1, groupArray((position, first_ns, last_ns, first, last, if(is_sum, total_held, held), total))) AS points
     FROM (
       SELECT series, position, any(bounds) AS bounds_, max(is_delta) AS is_sum, min(ns) AS first_ns, max(ns) AS last_ns,
-        argMin(counted, ns) AS first, argMax(counted, ns) AS last, argMaxIf((keys, held_counts), ns, NOT is_delta) AS held,
+        argMin(counted, ns) AS first, argMax(counted, ns) AS last, {held} AS held,
         sumMapIf(keys, held_counts, is_delta) AS total_held, (sum(counted.1), sum(counted.2)) AS total
       FROM (
         SELECT series, toUnixTimestamp64Nano(time) AS ns, {position} AS position, bounds, temporality = 1 AS is_delta,
@@ -85,6 +85,11 @@ _EXPLICIT: Final = {
     "types": "'histogram'",
     "keys": "arrayMap(n -> toInt32(n), range(length(bucket_counts)))",
     "counts": "bucket_counts",
+    # The keys follow from the counts: an array alone costs a third of a pair of them to keep.
+    "held": (
+        "argMaxIf(held_counts, ns, NOT is_delta) AS last_counts, "
+        "(arrayMap(n -> toInt32(n), range(length(last_counts))), last_counts)"
+    ),
     "difference": "p.6.1, arrayMap((c, d) -> c - d, p.6.2, arrayResize(q.6.2, length(p.6.2)))",
 }
 _NEGATED: Final = "[p.6.1, q.6.1], [p.6.2, arrayMap(c -> -c, q.6.2)]"
@@ -95,6 +100,7 @@ _EXPONENTIAL: Final = {
         f"range(length(bucket_counts))), toInt32({_ZERO_KEY}))"
     ),
     "counts": "arrayPushFront(bucket_counts, zero_count)",
+    "held": "argMaxIf((keys, held_counts), ns, NOT is_delta)",
     "difference": f"arrayReduce('sumMap', {_NEGATED}).1, arrayReduce('sumMap', {_NEGATED}).2",
 }
 _AT: Final = f"arrayFirstIndex(c -> c >= {_QUANTILE} * arraySum(a.5), arrayCumSum(a.5))"
@@ -136,7 +142,7 @@ def _numbers(buckets: Buckets, statement: str) -> str:
     )
 
 
-def _histograms(buckets: Buckets, types: str, keys: str, counts: str, difference: str) -> str:
+def _histograms(buckets: Buckets, types: str, keys: str, counts: str, held: str, difference: str) -> str:
     return _HISTOGRAMS.format(
         width_ns=buckets.width_ns,
         near=_NEAR.format(near_ns=NEAR_BUCKETS * buckets.width_ns),
@@ -144,6 +150,7 @@ def _histograms(buckets: Buckets, types: str, keys: str, counts: str, difference
         position=buckets.position("ns"),
         keys=keys,
         counts=counts,
+        held=held,
         difference=difference,
         p95=_P95,
         points=_POINTS.format(within=buckets.within("time"), types=types),
