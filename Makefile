@@ -10,7 +10,7 @@ DEV_STAMP := $(VENV)/.dev-installed
 .PHONY: help setup run demo gen check test bench eval train lock fmt clean
 
 help: ## List the targets.
-	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 # The locked packages with their hashes, then the project itself in place.
 $(RUN_STAMP): requirements/run.txt pyproject.toml
