@@ -13,6 +13,7 @@ from opentelemetry import context as contexts
 from opentelemetry.trace import Span, Status, StatusCode, Tracer, get_current_span, set_span_in_context
 from opentelemetry.util.types import AttributeValue
 
+from agent_tracer.client._shared.identity import AGENT_ID, AGENT_VERSION, WORKFLOW_ID
 from agent_tracer.client.buildkit import carrying
 from agent_tracer.client.buildkit.ci import Pipeline, pipeline
 from agent_tracer.client.buildkit.figures import Figures
@@ -20,8 +21,6 @@ from agent_tracer.client.buildkit.outcomes import Outcome, of_exception, of_exit
 from agent_tracer.client.buildkit.running import run_command
 from agent_tracer.client.buildkit.sending import Ids, Sending, logger
 
-AGENT_ID: Final = "gen_ai.agent.id"
-AGENT_VERSION: Final = "gen_ai.agent.version"
 _REVISION: Final = "vcs.ref.head.revision"
 _TASK_TYPES: Final = frozenset({"build", "test", "deploy"})
 """Those that cicd.pipeline.task.type knows."""
@@ -138,7 +137,7 @@ class Job:
             "task.type": task_type,
             "cicd.pipeline.task.name": name,
             "cicd.pipeline.task.type": task_type if task_type in _TASK_TYPES else "",
-            "gen_ai.workflow.name": workflow,
+            WORKFLOW_ID: workflow,
         }
         return {key: value for key, value in attributes.items() if value}
 
@@ -149,7 +148,7 @@ class Job:
 
     def of_job(self) -> dict[str, str]:
         """What the job's own span says. No agent: a job is what agents work in, and no further task of theirs."""
-        named = {"gen_ai.operation.name": "invoke_workflow", "gen_ai.workflow.name": self.name}
+        named = {"gen_ai.operation.name": "invoke_workflow", WORKFLOW_ID: self.name}
         return {**self.pipeline.attributes, **named}
 
 
