@@ -210,6 +210,13 @@ def test_the_exit_code_is_the_commands_also_without_a_server(tmp_path: Path) -> 
         assert "Traceback" not in done.stderr
 
 
+def test_a_password_in_the_address_is_not_in_the_builds_log(tmp_path: Path) -> None:
+    done = stage(tmp_path, environment(f"http://me:s3cret@127.0.0.1:{free_ports(1)[0]}"), "builder", "--", "true")
+    assert done.returncode == 0
+    assert "taken by http://***@127.0.0.1" in done.stderr
+    assert "s3cret" not in done.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
 def test_signals_reach_the_command_and_its_end_is_told(program: Program, tmp_path: Path, number: int) -> None:
     ready = "import signal, sys, time\nprint('ready', flush=True)\ntime.sleep(60)"

@@ -117,3 +117,12 @@ def test_importing_the_package_loads_no_exporter() -> None:
         "print([name for name in sys.modules if name.startswith(('grpc', 'requests', 'opentelemetry.sdk', 'phoenix'))])"
     )
     assert ended.lines == ["[]"]
+
+
+@pytest.mark.parametrize("port", ["{free}", "99999"], ids=["down", "no address"])
+def test_a_password_in_the_address_is_not_told(port: str) -> None:
+    address = f"http://me:s3cret@127.0.0.1:{port.format(free=free_ports(1)[0])}"
+    ended = run_agent(f"{AGENT}\nhandle.flush(3)\nprint(handle.endpoint, handle.why_off)", AGENT_TRACER_URL=address)
+    told = ended.out + ended.err
+    assert "***@127.0.0.1" in told
+    assert "s3cret" not in told

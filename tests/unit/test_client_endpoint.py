@@ -89,3 +89,9 @@ def test_settings_that_cannot_be_are_refused(given: dict[str, int]) -> None:
 )
 def test_tls_goes_by_the_scheme_where_nothing_is_said(endpoint: str, tls: bool | None, spoken: bool) -> None:
     assert Settings.of(endpoint, tls=tls).is_tls is spoken
+
+
+def test_a_password_in_what_is_no_endpoint_is_not_told() -> None:
+    with pytest.raises(ValueError, match=r"\*\*\*@host") as refused:
+        Endpoint.parse("http://me:s3cret@host:1")
+    assert "s3cret" not in str(refused.value)

@@ -11,6 +11,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from opentelemetry.util.re import parse_env_headers
 
+from agent_tracer.client._shared.shown import without_user
+
 __all__ = ["API_KEY", "DEFAULT_URL", "PHOENIX_ENDPOINT", "URL", "BadEndpointError", "Signal", "Target", "target"]
 
 URL: Final = "AGENT_TRACER_URL"
@@ -119,13 +121,17 @@ def _split(text: str, source: str) -> SplitResult:
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")
         port = parts.port  # raises for what is no port
-    except ValueError as bad:
-        raise BadEndpointError(f"{source}: {text!r} is no address ({bad}); write http://host:port") from bad
+    except ValueError:
+        raise _bad(text, source) from None
     scheme = parts.scheme.lower()
     if scheme not in _SCHEMES or not parts.hostname or parts.query or parts.fragment or any(map(str.isspace, text)):
-        raise BadEndpointError(f"{source}: {text!r} is no address; write http://host:port")
+        raise _bad(text, source)
     netloc = parts.netloc if port is not None else f"{parts.netloc.rstrip(':')}:{_DEFAULT_PORTS[scheme]}"
     return parts._replace(scheme=scheme, netloc=netloc)
+
+
+def _bad(text: str, source: str) -> BadEndpointError:
+    return BadEndpointError(f"{source}: {without_user(text)!r} is no address; write http://host:port")
 
 
 def _without_signal_path(path: str) -> str:

@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import NoOpTracer, Tracer
 
 from agent_tracer.client._shared.environment import Target
+from agent_tracer.client._shared.shown import without_user
 from agent_tracer.client.buildkit.receivers import CONNECT_SECONDS_MAX, exporter, is_listening, receivers
 
 FINISH_SECONDS_MAX: Final = 10.0
@@ -81,7 +82,7 @@ class Sending:
                 "%d of %d spans were not taken by %s; the build is not touched by that",
                 road.ended - road.taken,
                 road.ended,
-                road.url,
+                without_user(road.url),
             )
         return not lost
 

@@ -17,6 +17,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+from agent_tracer.client._shared.shown import without_user
 from agent_tracer.client.mesh.calls import CANCELLED, Call, Mesh, is_cancellation
 from agent_tracer.client.mesh.envelope import Envelope, agent_address, agent_name
 from agent_tracer.client.mesh.messages import Capture
@@ -67,7 +68,7 @@ class MeshClient:
     ) -> None:
         parts = urlsplit(endpoint)
         if parts.scheme not in ("http", "https"):
-            raise ValueError(f"endpoint {endpoint!r} is no http or https URL")
+            raise ValueError(f"endpoint {without_user(endpoint)!r} is no http or https URL")
         self._url = f"{endpoint.rstrip('/')}/messages"
         self._shown = (
             f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}/messages"  # no password

@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProces
 from opentelemetry.trace import Tracer
 
 from agent_tracer.client._shared.environment import target
+from agent_tracer.client._shared.shown import without_user
 from agent_tracer.client.telemetry import state
 from agent_tracer.client.telemetry.continuing import ContinuingProvider, continued
 from agent_tracer.client.telemetry.exporters import chosen, otlp_exporter
@@ -36,8 +37,8 @@ class Instrumentation:
     """A running set-up. Where telemetry is off, every method does nothing, and `enabled` is False."""
 
     def __init__(self, endpoint: str = "", why_off: str = "") -> None:
-        self.endpoint = endpoint
-        """Where spans go; empty where telemetry is off."""
+        self.endpoint = without_user(endpoint)
+        """Where spans go, a password in it masked; empty where telemetry is off."""
         self.why_off = why_off
         """Why telemetry is off; empty where it is on."""
         self._losses = Losses(endpoint)

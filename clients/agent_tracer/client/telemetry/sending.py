@@ -12,6 +12,7 @@ from typing import Final, Literal, Self
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
+from agent_tracer.client._shared.shown import without_user
 from agent_tracer.client.telemetry.limits import (
     EXIT_SECONDS_MAX,
     EXIT_SECONDS_MAX_FAILING,
@@ -41,7 +42,7 @@ class Losses:
     """Spans that did not get out, by reason. The first is told in the log, once in a process."""
 
     def __init__(self, where: str) -> None:
-        self._where = where
+        self._where = without_user(where)
         self._lock = threading.Lock()
         self._told = False
         self.by_reason: dict[str, int] = {}
@@ -64,7 +65,7 @@ class Losses:
                 count,
                 self._where,
                 reason,
-                f": {detail}" if detail else "",
+                f": {without_user(detail)}" if detail else "",
             )
 
     def reset_after_fork(self) -> None:
