@@ -1,5 +1,7 @@
 """What the API refuses, on which port it answers, and that pages and ids hold: over REST and gRPC alike."""
 
+import time
+import uuid
 from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import quote
@@ -27,9 +29,11 @@ from tests.e2e.talk import (
     unique,
     wrong_fields,
 )
+from tests.fixtures.otlp_requests import span, trace_request
 from tests.fixtures.program import Program
 
 JSON: Final = {"content-type": "application/json"}
+PROTOBUF: Final = {"content-type": "application/x-protobuf"}
 
 
 @pytest.fixture
@@ -204,3 +208,17 @@ def test_what_is_read_at_once_is_what_is_read_once_it_is_stored(http: httpx.Clie
     catch_up(stub)
     assert at_once["spans"][0]["attributes"]["metadata.list"] == [1, "x", None]
     assert http.get(f"{TRACES}/{trace_id}").json() == at_once
+
+
+def test_a_trace_that_grows_is_read_with_all_that_was_acknowledged(http: httpx.Client, program: Program) -> None:
+    """Of an agent that exports twice, one part may be in the store while the other still waits for the loader."""
+    trace_id, now_ns = uuid.uuid4().bytes, time.time_ns()
+    with httpx.Client(base_url=f"http://127.0.0.1:{program.otlp_http}", trust_env=False) as otlp:
+        for sent in range(1, 6):
+            more = span(sent)
+            more.trace_id, more.start_time_unix_nano, more.end_time_unix_nano = trace_id, now_ns, now_ns + sent
+            content = trace_request(more).SerializeToString()
+            assert otlp.post("/v1/traces", content=content, headers=PROTOBUF, timeout=CALL_SECONDS).is_success
+            path = f"{TRACES}/{trace_id.hex()}"
+            assert http.get(path).json()["spanCount"] == sent
+            assert len(http.get(f"{path}/spans").json()["spans"]) == sent

@@ -18,13 +18,13 @@ from grpc_status import rpc_status
 from prometheus_client import CollectorRegistry
 
 from agent_tracer.server.adapters.journal import FileJournal
-from agent_tracer.server.adapters.prometheus import PrometheusMetrics
 from agent_tracer.server.api.grpc_server import GrpcServer, handler_service
 from agent_tracer.server.api.http import otlp_app, serve
 from agent_tracer.server.api.listening import ListenAddress, bound_socket
 from agent_tracer.server.api.otlp_grpc import otlp_handlers
 from agent_tracer.server.domain.signals import Signal
 from agent_tracer.server.services.ingest import REJECT_REASONS, Ingest
+from tests.fixtures.ingesting import ingest_into
 from tests.fixtures.load import METHODS, Load, traces
 from tests.fixtures.loading import ListStore, loader_over
 from tests.fixtures.program import Program, running_program
@@ -81,7 +81,7 @@ async def intake(tmp_path: Path) -> AsyncIterator[Intake]:
     store.gate.clear()
     with FileJournal.open(tmp_path / "journal", bytes_max=BUDGET_BYTES, segment_bytes=50_000) as journal:
         loader = loader_over(tmp_path, journal, store)
-        ingest = Ingest(journal, time.time_ns, PrometheusMetrics(registry))
+        ingest = ingest_into(journal, registry, time.time_ns)
         loading = asyncio.create_task(loader.run())
         async with served(ingest) as (target, url), grpc.aio.insecure_channel(target) as channel:
             async with httpx.AsyncClient() as client:

@@ -15,15 +15,13 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from prometheus_client import CollectorRegistry
 
-from agent_tracer.server.adapters.prometheus import PrometheusMetrics
 from agent_tracer.server.api.otlp_grpc import otlp_handlers
 from agent_tracer.server.domain.ids import TenantId
 from agent_tracer.server.domain.signals import Signal
 from agent_tracer.server.limits import MESSAGE_BYTES_MAX
 from agent_tracer.server.ports.journal import JournalClosedError, JournalFullError
-from agent_tracer.server.services.ingest import Ingest
+from tests.fixtures.ingesting import ingest_into
 from tests.fixtures.memory_journal import MemoryJournal
 from tests.fixtures.otlp_requests import (
     NOW_NS,
@@ -78,7 +76,7 @@ def tenant_of(context: grpc.aio.ServicerContext[bytes, bytes]) -> TenantId:
 @pytest.fixture
 async def running() -> AsyncIterator[Running]:
     journal = MemoryJournal()
-    ingest = Ingest(journal, lambda: NOW_NS, PrometheusMetrics(CollectorRegistry()))
+    ingest = ingest_into(journal)
     options = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX))
     server = grpc.aio.server(options=options)
     server.add_generic_rpc_handlers(otlp_handlers(ingest, tenant_of))

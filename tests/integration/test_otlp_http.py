@@ -18,7 +18,6 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from prometheus_client import CollectorRegistry
 from starlette.requests import Request
 
-from agent_tracer.server.adapters.prometheus import PrometheusMetrics
 from agent_tracer.server.api import http_body, http_server
 from agent_tracer.server.api.http import combined_app, otlp_app, serve
 from agent_tracer.server.domain.ids import TenantId
@@ -28,7 +27,7 @@ from agent_tracer.server.domain.signals import Signal
 from agent_tracer.server.limits import HTTP_HEADER_BYTES_MAX, HTTP_INLINE_BYTES_MAX, MESSAGE_BYTES_MAX
 from agent_tracer.server.ports.journal import JournalClosedError, JournalFullError
 from agent_tracer.server.services.health import Readiness
-from agent_tracer.server.services.ingest import Ingest
+from tests.fixtures.ingesting import ingest_into
 from tests.fixtures.memory_journal import MemoryJournal
 from tests.fixtures.otlp_requests import (
     NOW_NS,
@@ -71,7 +70,7 @@ def tenant_of(request: Request) -> TenantId:
 @pytest.fixture
 async def running(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
     journal, readiness, registry = MemoryJournal(), Readiness(), CollectorRegistry()
-    ingest = Ingest(journal, lambda: NOW_NS, PrometheusMetrics(registry))
+    ingest = ingest_into(journal, registry)
     if getattr(request, "param", "otlp") == "otlp":
         app = otlp_app(ingest, tenant_of=tenant_of)
     else:

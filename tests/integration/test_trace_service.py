@@ -74,8 +74,25 @@ async def test_a_read_by_id_waits_for_what_is_durable_and_not_loaded_yet(api: Ru
 
 async def test_a_trace_that_is_loaded_costs_no_wait(api: Running) -> None:
     api.backend.commit(otlp_span("known", 1))
+    await api.stub.CreateTrace(record("other"))
     api.backend.journal.down = True
     assert (await api.stub.GetTrace(pb.GetTraceRequest(trace_id="known"))).span_count == 1
+
+
+async def test_a_read_of_a_trace_waits_for_the_rest_that_was_acknowledged(api: Running) -> None:
+    api.backend.commit(otlp_span("grows", 1))
+    await api.stub.CreateTrace(record("grows"))
+    assert (await api.stub.GetTrace(pb.GetTraceRequest(trace_id="grows"))).span_count == 2
+    await api.stub.CreateTrace(record("grows", agentId="b"))
+    assert len((await api.stub.ListSpans(pb.ListSpansRequest(trace_id="grows"))).spans) == 3
+
+
+async def test_a_trace_of_which_a_part_cannot_be_loaded_is_not_shown_in_part(api: Running) -> None:
+    api.backend.commit(otlp_span("grows", 1))
+    await api.stub.CreateTrace(record("grows"))
+    api.backend.journal.down = True
+    code, _ = await refused(api.stub.GetTrace(pb.GetTraceRequest(trace_id="grows")), ErrorInfo)
+    assert code is grpc.StatusCode.UNAVAILABLE
 
 
 async def test_a_hex_id_finds_its_trace_in_either_case(api: Running) -> None:

@@ -8,10 +8,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from agent_tracer.server.adapters.prometheus import PrometheusMetrics
 from agent_tracer.server.domain.errors import TooLargeError
-from agent_tracer.server.domain.ids import TenantId
+from agent_tracer.server.domain.ids import OtelTraceId, TenantId
 from agent_tracer.server.domain.signals import Signal
 from agent_tracer.server.ports.journal import JournalClosedError, JournalFullError, Position
 from agent_tracer.server.services.ingest import REJECT_REASONS, ExportOutcome, Ingest, MalformedRequestError
+from agent_tracer.server.services.waiting_requests import Waiting
+from tests.fixtures.ingesting import waiting_requests
 from tests.fixtures.memory_journal import MemoryJournal
 from tests.fixtures.otlp_requests import (
     NOW_NS,
@@ -32,7 +34,8 @@ class Setup:
         self.journal = MemoryJournal()
         self.registry = CollectorRegistry()
         self.metrics = PrometheusMetrics(self.registry)
-        self.ingest = Ingest(self.journal, lambda: NOW_NS, self.metrics)
+        self.waiting = waiting_requests()
+        self.ingest = Ingest(self.journal, lambda: NOW_NS, self.metrics, self.waiting)
 
     async def export(self, request: Message, signal: Signal = Signal.TRACES) -> ExportOutcome:
         return await self.ingest.export(signal, TENANT, request.SerializeToString())
@@ -73,7 +76,7 @@ async def test_a_record_of_the_servers_own_goes_the_same_road_and_counts(setup: 
     (record,) = setup.journal.records
     assert (record.payload, record.tenant, record.end) == (payload, TENANT, end)
     assert setup.count("received", signal="traces") == setup.count("accepted", signal="traces") == 1
-    assert setup.ingest.end < end, "nothing came by OTLP, so nothing of that waits for the loader"
+    assert await setup.waiting.naming(TENANT, OtelTraceId(span(1).trace_id)) == Waiting(1, is_all=True)
 
 
 async def test_a_refused_record_of_the_servers_own_is_counted_as_rejected(setup: Setup) -> None:

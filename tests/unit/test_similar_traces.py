@@ -7,7 +7,7 @@ from typing import TypeVar
 import pytest
 
 from agent_tracer.server.domain.errors import InvalidFieldsError, TraceNotFoundError
-from agent_tracer.server.domain.ids import TenantId
+from agent_tracer.server.domain.ids import OtelTraceId, TenantId
 from agent_tracer.server.domain.telemetry import TraceStatus
 from agent_tracer.server.limits import SIMILAR_LIMIT_DEFAULT, SIMILAR_LIMIT_MAX, SIMILAR_SPARE
 from agent_tracer.server.ports.vectors import VectorsDownError
@@ -23,6 +23,10 @@ class Loaded:
     """LoadedReads of a journal that is always loaded."""
 
     async def find(self, look: Callable[[], Awaitable[T]]) -> T:
+        return await look()
+
+    async def find_whole(self, tenant: TenantId, trace_id: OtelTraceId, look: Callable[[], Awaitable[T]]) -> T:
+        del tenant, trace_id
         return await look()
 
 

@@ -56,6 +56,7 @@ from agent_tracer.server.lifecycle import (
     loader_health,
     watch,
 )
+from agent_tracer.server.ports.journal import JournalReader
 from agent_tracer.server.ports.prices import PriceSource
 from agent_tracer.server.ports.store import StoreDownError
 from agent_tracer.server.services.commit_feed import CommitFeed
@@ -66,6 +67,7 @@ from agent_tracer.server.services.loader import Loader
 from agent_tracer.server.services.price_book import PriceBook, Scan
 from agent_tracer.server.services.settler import Settler
 from agent_tracer.server.services.trace_feed import TraceBroadcast
+from agent_tracer.server.services.waiting_requests import WaitingRequests
 from agent_tracer.server.services.work_counts import WorkCounts
 from agent_tracer.server.similarity import similarity_of
 from agent_tracer.server.wiring import Shared, score_publisher, services_on
@@ -95,6 +97,19 @@ class Started:
             stopped.cancel()
         if self.failure.done():
             self.failure.result()
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What is read from disk before anything can run."""
+
+    engine: Engine
+    journal: FileJournal
+    reader: JournalReader
+    intent: FileLoadIntent
+    exporting: Exporting
+    prices: PriceSource
+    scan_models: Scan
 
 
 class CannotStartError(Exception):
@@ -172,6 +187,53 @@ class _Server:
 
     async def _open(self, stack: AsyncExitStack) -> tuple[Ingest, Sequence[Service]]:
         """The journal, the store and the tasks between them."""
+        opened = await self._open_files(stack)
+        engine, journal, reader, exporting = opened.engine, opened.journal, opened.reader, opened.exporting
+        feed = CommitFeed(ClickHouseStore(engine), self._feed)
+        similarity = similarity_of(stack, self._settings, self._directory, engine)
+        stack.push_async_callback(ended, self._parts.start(similarity.indexer.run(), "the indexer of traces"))
+        loading = ClickHouseLoader(engine)
+        settler = Settler(ClickHouseSettler(engine, self._work_counts()))
+        stack.push_async_callback(ended, self._parts.start(settler.run(), "the settler"))
+        correlating = correlating_of(stack, self._settings, self._directory, engine, settler)
+        scores, weights = PrometheusScores(self._registry), self._settings.analytics.evaluation_weights
+        publisher = score_publisher(engine, settler, scores, weights)
+        for work, name in (*correlating.tasks(), (publisher.run(), "the publisher of scores")):
+            stack.push_async_callback(ended, self._parts.start(work, name))
+        waiting = WaitingRequests(reader.committed, journal.durable_end, limits.WAITING_REQUESTS_BYTES_MAX)
+        loader = Loader(
+            journal=journal,
+            reader=reader,
+            store=loading,
+            intent=opened.intent,
+            prices=PriceBook(opened.prices, loading, opened.scan_models),
+            metrics=self._metrics,
+            listeners=[waiting, feed, settler, similarity.indexer, publisher, *correlating.listeners],
+        )
+        self._registry.register(JournalCollector(journal.stats))
+        # Closing the journal tells the loader and the exporters to finish.
+        exporters = [self._parts.start(work, name) for work, name in exporting.tasks()]
+        stack.push_async_callback(exporting.finish, exporters)
+        stack.push_async_callback(_finish, self._parts.start(loader.run(), "the loader"))
+        stack.push_async_callback(journal.aclose)
+        self._watch(stack, journal, loader, engine, exporting)
+        ingest = Ingest(journal, time.time_ns, self._metrics, waiting)
+        loaded = LoadedReads(journal, loader, waiting)
+        shared = Shared(
+            engine=engine,
+            ingest=ingest,
+            loaded=loaded,
+            settler=settler,
+            similarity=similarity,
+            correlating=correlating,
+            feed=self._feed,
+            scores=scores,
+            evaluation_weights=weights,
+        )
+        return ingest, services_on(shared)
+
+    async def _open_files(self, stack: AsyncExitStack) -> "_Opened":
+        """At once, for each takes part of a second."""
         stored = self._settings.store
         retention = Retention(stored.retention_days, stored.rollup_retention_days)
         with files_usable(self._directory):
@@ -188,47 +250,7 @@ class _Server:
             exporting = await self._exporting(journal)
             journal.forget_unopened()
             intent = FileLoadIntent(self._directory.root)
-        store = ClickHouseStore(engine)
-        similarity = similarity_of(stack, self._settings, self._directory, engine)
-        stack.push_async_callback(ended, self._parts.start(similarity.indexer.run(), "the indexer of traces"))
-        loading = ClickHouseLoader(engine)
-        settler = Settler(ClickHouseSettler(engine, self._work_counts()))
-        stack.push_async_callback(ended, self._parts.start(settler.run(), "the settler"))
-        correlating = correlating_of(stack, self._settings, self._directory, engine, settler)
-        scores, weights = PrometheusScores(self._registry), self._settings.analytics.evaluation_weights
-        publisher = score_publisher(engine, settler, scores, weights)
-        for work, name in (*correlating.tasks(), (publisher.run(), "the publisher of scores")):
-            stack.push_async_callback(ended, self._parts.start(work, name))
-        loader = Loader(
-            journal=journal,
-            reader=reader,
-            store=loading,
-            intent=intent,
-            prices=PriceBook(prices, loading, scan_models),
-            metrics=self._metrics,
-            listeners=[CommitFeed(store, self._feed), settler, similarity.indexer, publisher, *correlating.listeners],
-        )
-        self._registry.register(JournalCollector(journal.stats))
-        # Closing the journal tells the loader and the exporters to finish.
-        exporters = [self._parts.start(work, name) for work, name in exporting.tasks()]
-        stack.push_async_callback(exporting.finish, exporters)
-        stack.push_async_callback(_finish, self._parts.start(loader.run(), "the loader"))
-        stack.push_async_callback(journal.aclose)
-        self._watch(stack, journal, loader, engine, exporting)
-        ingest = Ingest(journal, time.time_ns, self._metrics)
-        loaded = LoadedReads(journal, loader, lambda: ingest.end)
-        shared = Shared(
-            engine=engine,
-            ingest=ingest,
-            loaded=loaded,
-            settler=settler,
-            similarity=similarity,
-            correlating=correlating,
-            feed=self._feed,
-            scores=scores,
-            evaluation_weights=weights,
-        )
-        return ingest, services_on(shared)
+        return _Opened(engine, journal, reader, intent, exporting, prices, scan_models)
 
     def _work_counts(self) -> WorkCounts:
         metrics = PrometheusWork()

@@ -418,6 +418,9 @@ STORE_CHECK_TURNS: Final = 10
 STOP_HEAD_START_SECONDS: Final = 2.0
 """How long Envoy may finish its requests before the servers behind it stop too; REST calls take milliseconds."""
 
+WAITING_REQUESTS_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Requests that are remembered until they are loaded: two commits of the largest size, searched in some 30 ms."""
+
 RECENT_RECORDS_MAX: Final = 65_536
 """Records without a start time that CreateTrace remembers (8 MB): a minute of repetitions at a thousand a second."""
 

@@ -122,7 +122,7 @@ class Correlations:
         margin_ns = _margin_ns(request)
         behind = [telling.BEHIND] if await is_behind(self._catch_up, CORRELATION_WAIT_SECONDS_MAX) else []
         key = otel_trace_id(TraceId(request.trace_id))
-        trace = await self._loaded.find(lambda: self._reader.trace(tenant, key))
+        trace = await self._loaded.find_whole(tenant, key, lambda: self._reader.trace(tenant, key))
         if trace is None:
             raise TraceNotFoundError(request.trace_id)
         when = windows(trace.start_ns, trace.end_ns, margin_ns, self._clock_ns())

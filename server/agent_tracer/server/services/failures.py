@@ -3,7 +3,6 @@
 import asyncio
 import struct
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,7 +16,7 @@ from agent_tracer.server.domain.failures.trends import Trend, group_trend, share
 from agent_tracer.server.domain.ids import OtelTraceId, TenantId, TraceId, otel_trace_id
 from agent_tracer.server.domain.paging import PageRequest, decode_token, encode_token, page_size, token_error
 from agent_tracer.server.domain.telemetry import TimeRange
-from agent_tracer.server.limits import FAILURE_BUCKETS_MAX, FAILURE_SPANS_MAX, FAILURES_WAIT_SECONDS_MAX
+from agent_tracer.server.limits import FAILURE_BUCKETS_MAX, FAILURE_SPANS_MAX
 from agent_tracer.server.ports.failures import FailureStore, GroupCursor, GroupQuery, GroupRow
 from agent_tracer.server.services.loaded_reads import LoadedReads
 
@@ -93,11 +92,7 @@ class Failures:
         check_id(violations, "trace_id", trace_id)
         violations.raise_any()
         key = otel_trace_id(TraceId(trace_id))
-        # Of a run in several requests some may wait for the loader, and then a step's number would be another one.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(FAILURES_WAIT_SECONDS_MAX):
-                await self._loaded.catch_up()
-        spans = await self._loaded.find(lambda: self._spans(tenant, key))
+        spans = await self._loaded.find_whole(tenant, key, lambda: self._spans(tenant, key))
         if spans is None:
             raise TraceNotFoundError(trace_id)
         if len(spans) > FAILURE_SPANS_MAX:

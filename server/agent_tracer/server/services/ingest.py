@@ -11,12 +11,12 @@ from agent_tracer.server.domain.otlp_validation import (
     MalformedRequestError,
     Reason,
     TooManyItemsError,
-    Verdict,
     validate,
 )
 from agent_tracer.server.domain.signals import Signal
 from agent_tracer.server.ports.journal import Journal, JournalClosedError, JournalFullError, Position
 from agent_tracer.server.ports.server_metrics import IngestMetrics
+from agent_tracer.server.services.waiting_requests import WaitingRequests
 
 __all__ = ["REJECT_REASONS", "ExportOutcome", "Ingest", "MalformedRequestError", "TooManyItemsError"]
 
@@ -41,17 +41,15 @@ class ExportOutcome:
 class Ingest:
     """The one road by which telemetry gets into the journal. `clock_ns` gives the UTC time in nanoseconds."""
 
-    def __init__(self, journal: Journal, clock_ns: Callable[[], int], metrics: IngestMetrics) -> None:
+    def __init__(
+        self, journal: Journal, clock_ns: Callable[[], int], metrics: IngestMetrics, waiting: WaitingRequests
+    ) -> None:
+        """`waiting` is told of every request with spans before it is acknowledged."""
         self._journal = journal
         self._clock_ns = clock_ns
         self._metrics = metrics
+        self._waiting = waiting
         self._under_way: set[asyncio.Task[Position]] = set()
-        self._end = Position(0)
-
-    @property
-    def end(self) -> Position:
-        """The journal position behind the last request that came by OTLP."""
-        return self._end
 
     async def export(self, signal: Signal, tenant: TenantId, payload: bytes) -> ExportOutcome:
         """Keep what is sound of an OTLP export request. Returns once that is durable.
@@ -69,7 +67,7 @@ class Ingest:
         for reason, count in verdict.rejected.items():
             self._metrics.rejected(signal, reason, count)
         if verdict.payload:
-            await self._finished(self._store(signal, tenant, received_ns, verdict))
+            await self._finished(self._append(signal, tenant, received_ns, verdict.payload, verdict.kept))
         return ExportOutcome(verdict.kept, verdict.rejected_count, verdict.message)
 
     async def record(self, tenant: TenantId, received_ns: int, payload: bytes) -> Position:
@@ -87,11 +85,6 @@ class Ingest:
         task.add_done_callback(self._under_way.discard)
         return await asyncio.shield(task)
 
-    async def _store(self, signal: Signal, tenant: TenantId, received_ns: int, verdict: Verdict) -> Position:
-        end = await self._append(signal, tenant, received_ns, verdict.payload, verdict.kept)
-        self._end = max(self._end, end)
-        return end
-
     async def _append(self, signal: Signal, tenant: TenantId, received_ns: int, payload: bytes, items: int) -> Position:
         try:
             end = await self._journal.append(signal, tenant, received_ns, payload)
@@ -99,4 +92,6 @@ class Ingest:
             self._metrics.rejected(signal, _REFUSALS.get(type(error), _FAULT), items)
             raise
         self._metrics.accepted(signal, items)
+        if signal is Signal.TRACES:
+            self._waiting.add(tenant, end, payload)
         return end

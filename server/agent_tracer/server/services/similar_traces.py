@@ -94,7 +94,9 @@ class SimilarTraces:
         """
         question = _question(tenant, request, self._clock_ns())
         await self._catch_up()
-        vectors = await self._loaded.find(lambda: self._indexer.embedded(tenant, question.key))
+        vectors = await self._loaded.find_whole(
+            tenant, question.key, lambda: self._indexer.embedded(tenant, question.key)
+        )
         if vectors is None:
             raise TraceNotFoundError(request.trace_id)
         looked_up = question.limit + SIMILAR_SPARE

@@ -29,6 +29,7 @@ from agent_tracer.server.services.ingest import Ingest
 from agent_tracer.server.services.loaded_reads import LoadedReads
 from agent_tracer.server.services.recent_records import RecentRecords
 from agent_tracer.server.services.span_reading import read_placed
+from agent_tracer.server.services.waiting_requests import Waiting
 
 _TRACE_POSITION: Final = struct.Struct(">qq16s")
 """The first page's clock, so that a period means the same range on all; the last trace's start and id."""
@@ -70,11 +71,10 @@ class Traces:
     async def get(self, tenant: TenantId, trace_id: str) -> Trace:
         """The trace with its evaluations and its first spans in depth-first order."""
         key = _key(trace_id)
-        placed = await self._placed_or_none(tenant, key)
-        if placed is None:
-            if waiting := self._waiting_record(tenant, key):
-                return waiting
-            placed = await self._loaded.find_late(lambda: self._placed_or_none(tenant, key))
+        created = await self._created_alone(tenant, key)
+        if created is not None and not await self._placed(tenant, key):
+            return created
+        placed = await self._loaded.find_whole(tenant, key, lambda: self._placed_or_none(tenant, key))
         if placed is None:
             raise TraceNotFoundError(trace_id)
         # At once, for either query takes some 20 ms, most of them for its analysis.
@@ -86,13 +86,13 @@ class Traces:
             raise TraceNotFoundError(trace_id)
         return dataclasses.replace(trace, spans=first.spans)
 
-    def _waiting_record(self, tenant: TenantId, key: OtelTraceId) -> Trace | None:
-        """The trace of a record that was created just now, where that is all that waits for the loader.
+    async def _created_alone(self, tenant: TenantId, key: OtelTraceId) -> Trace | None:
+        """The trace of a record that was created just now, where nothing else of the trace waits for the loader.
 
         Else a caller who reads back what it wrote waits for a commit, which costs a tenth of a second.
         """
         timed = self._records.only_waiting(tenant, key, self._loaded.is_loaded)
-        if timed is None or not self._loaded.is_telemetry_loaded():
+        if timed is None or await self._loaded.waiting(tenant, key) != Waiting(1, is_all=True):
             return None
         return dataclasses.replace(record_trace(timed), spans=(record_span(timed),))
 
@@ -119,7 +119,7 @@ class Traces:
         size = page_size(page)
         binding = ("ListSpans", tenant, key.hex())
         position = decode_token(binding, page.token) if page.token else b""
-        placed = await self._loaded.find(lambda: self._placed_or_none(tenant, key))
+        placed = await self._loaded.find_whole(tenant, key, lambda: self._placed_or_none(tenant, key))
         if placed is None:
             raise TraceNotFoundError(trace_id)
         start = _span_start(position, placed) if position else 0

@@ -78,7 +78,7 @@ class Workflows:
         violations.raise_any()
         key = otel_trace_id(TraceId(trace_id))
         most = CRITICAL_PATH_SPANS_MAX
-        spans = await self._loaded.find(lambda: self._spans(tenant, key, most + 1))
+        spans = await self._loaded.find_whole(tenant, key, lambda: self._spans(tenant, key, most + 1))
         if spans is None:
             raise TraceNotFoundError(trace_id)
         if len(spans) > most:
