@@ -13,7 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from agent_tracer.v1 import correlation_pb2
 from tests.e2e.otlp import attribute, otlp_span, send, span_id, spans_request
-from tests.e2e.talk import SECOND_NS, TRACES, message, refusal, rest, unique, wrong_fields
+from tests.e2e.talk import SECOND_NS, TRACES, counted, message, refusal, rest, unique, wrong_fields
 from tests.fixtures.neo4j import neo4j
 from tests.fixtures.program import Program, free_ports, running_program
 from tests.servers.neo4j.running import USER, Neo4jServer
@@ -30,7 +30,12 @@ def api(program: Program) -> Iterator[httpx.Client]:
 
 
 def graph_of(client: httpx.Client, period: str = "") -> correlation_pb2.ServiceGraph:
-    return message(client.get(GRAPH, params={"period": period} if period else {}), correlation_pb2.ServiceGraph)
+    """Once all calls are said to be counted."""
+    asked = {"period": period} if period else {}
+    return counted(
+        lambda: message(client.get(GRAPH, params=asked), correlation_pb2.ServiceGraph),
+        lambda found: not any("not counted yet" in caveat for caveat in found.caveats),
+    )
 
 
 def send_calls(program: Program, caller: str, callee: str, *, failed: bool = False) -> bytes:
@@ -125,9 +130,10 @@ def test_a_malformed_period_is_refused(api: httpx.Client) -> None:
     assert wrong_fields(refusal(api.get(GRAPH, params={"period": "soon"}))) == ["period"]
 
 
-def test_the_command_prints_who_calls_whom(program: Program) -> None:
+def test_the_command_prints_who_calls_whom(program: Program, api: httpx.Client) -> None:
     web, cart = unique("web"), unique("cart")
     send_calls(program, web, cart)
+    assert (web, cart) in edges(graph_of(api, "15m"), web, cart)
     found = json.loads(program.run("graph", "--period", "15m", "--json").stdout)
     assert {(one["source"], one["target"]) for one in found["edges"]} >= {(web, cart), (cart, f"mysql/{cart}-db")}
     shown = program.run("graph", "--limit", "100000").stdout
@@ -150,7 +156,7 @@ def test_a_graph_database_that_is_down_holds_up_nothing(tmp_path: Path) -> None:
 def test_neo4j_holds_the_graph_and_answers(tmp_path: Path, neo4j: Neo4jServer) -> None:
     with _with_neo4j(tmp_path, neo4j.uri, neo4j.password) as started:
         web, cart = unique("web"), unique("cart")
-        until = time.monotonic() + 60
+        until = time.monotonic() + 180
         send_calls(started, web, cart)
         with rest(started) as client:
             found = graph_of(client)

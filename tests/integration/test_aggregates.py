@@ -15,7 +15,7 @@ from agent_tracer.server.domain.telemetry import Agent, AggregateRow, TimeRange,
 from agent_tracer.server.ports.settling import ReceivedRange
 from agent_tracer.server.ports.store import AggregateQuery
 from tests.fixtures.engine import load
-from tests.fixtures.settled import settle
+from tests.fixtures.settled import roll_hours_of, settle
 from tests.fixtures.trees import NOON_NS, SECOND_NS, SERVER, Node, agent, call, request, tool
 
 DAY = TimeRange(NOON_NS - 12 * 3600 * SECOND_NS, NOON_NS + 12 * 3600 * SECOND_NS)
@@ -170,8 +170,9 @@ BYS = (
 
 
 @pytest.fixture
-def small_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_hours(monkeypatch: pytest.MonkeyPatch, tenant: TenantId) -> None:
     """Every hour is summed up, and read from its sums."""
+    roll_hours_of(monkeypatch, tenant)
     monkeypatch.setattr(rollups, "ROLL_UNITS_MIN", 1)
     monkeypatch.setattr(aggregates, "AGGREGATE_EXACT_UNITS_MAX", 0)
 
@@ -228,6 +229,7 @@ async def test_an_hour_of_few_units_or_of_running_traces_is_not_summed_up(
     settler = ClickHouseSettler(engine)
     await settler.settle(ReceivedRange(started_ns, time.time_ns()))
     held = "SELECT count() FROM unit_hours WHERE tenant = {t:String}"
+    roll_hours_of(monkeypatch, tenant)
     monkeypatch.setattr(rollups, "ROLL_UNITS_MIN", 1)
     await settler.roll(time.time_ns() + 60 * SECOND_NS)
     assert await engine.rows(held, {"t": tenant}) == [(0,)], "its trace may still get a root"

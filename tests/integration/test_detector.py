@@ -19,7 +19,7 @@ from agent_tracer.server.services.detector import Detector
 from agent_tracer.server.services.settler import Settler
 from tests.fixtures.engine import load, record
 
-JUDGE_S = 60
+JUDGE_S = 300
 BUCKET_S = 300
 DAY = 288
 SECOND_NS = 1_000_000_000

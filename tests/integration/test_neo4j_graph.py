@@ -20,7 +20,8 @@ from agent_tracer.server.domain.ids import TenantId
 from agent_tracer.server.domain.incidents import Incident, IncidentSource, IncidentStatus
 from agent_tracer.server.domain.rca.analysis import RootCause
 from agent_tracer.server.domain.telemetry import TimeRange
-from agent_tracer.server.ports.graph import GraphDownError, GraphRefusedError
+from agent_tracer.server.limits import GRAPH_CALL_SECONDS_MAX
+from agent_tracer.server.ports.graph import GraphDownError, GraphRefusedError, Touched
 from agent_tracer.server.services import graph_replica
 from agent_tracer.server.services.graph_projector import GraphProjector
 from agent_tracer.server.services.graph_replica import GraphReplica
@@ -48,6 +49,14 @@ def own_neo4j(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     yield from started_neo4j(request, tmp_path_factory.mktemp("own-neo4j"))
 
 
+class Unmoved(ClickHouseGraphSource):
+    """No calls were settled: those of other tests in the store are not waited for."""
+
+    async def touched(self, *, after_ns: int, limit: int) -> Touched:
+        del after_ns, limit
+        return Touched((), 0)
+
+
 class Parts:
     """Everything between the store and Neo4j, at the clock's time."""
 
@@ -55,7 +64,7 @@ class Parts:
         self.store = ClickHouseGraph(engine)
         self.replica = GraphReplica(log=self.store, target=neo4j, clock_ns=time.time_ns)
         self.projector = GraphProjector(
-            source=ClickHouseGraphSource(engine),
+            source=Unmoved(engine),
             store=self.store,
             settle=self._nothing,
             clock_ns=time.time_ns,
@@ -115,7 +124,7 @@ async def test_a_server_that_is_down_is_told_and_the_store_answers(engine: Engin
         await made.call(tenant, CART)
         started = time.perf_counter()
         found = await made.graphs.graph(tenant, "1h")
-        assert time.perf_counter() - started < 3
+        assert time.perf_counter() - started < GRAPH_CALL_SECONDS_MAX
         assert targets(found.graph) == {CART}
         assert any("correlation.neo4j.uri" in caveat and "store" in caveat for caveat in found.caveats)
 
@@ -134,7 +143,7 @@ async def _is_given_up(engine: Engine, tenant: TenantId, silent: Neo4jGraph) -> 
         await made.call(tenant, CART)
         started = time.perf_counter()
         found = await made.graphs.graph(tenant, "1h")
-        assert time.perf_counter() - started < 5
+        assert time.perf_counter() - started < GRAPH_CALL_SECONDS_MAX
         assert targets(found.graph) == {CART}
         assert any("correlation.neo4j.uri" in caveat for caveat in found.caveats)
 

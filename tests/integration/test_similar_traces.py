@@ -81,8 +81,10 @@ class Similar:
 @asynccontextmanager
 async def similar(engine: Engine, folder: Path) -> AsyncGenerator[Similar]:
     made = Similar(engine, folder)
-    yield made
-    await made.index.aclose()
+    try:
+        yield made
+    finally:
+        await made.index.aclose()
 
 
 async def test_traces_that_say_and_do_alike_are_found_first(engine: Engine, tenant: TenantId, tmp_path: Path) -> None:
@@ -120,7 +122,7 @@ async def test_a_deleted_trace_is_found_no_more(engine: Engine, tenant: TenantId
         await ClickHouseStore(engine).delete_trace(tenant, key(2))
         assert await made.find(tenant, 1) == [3], "before the index has heard of it too"
         await made.indexer.forget(tenant, key(2))
-        held = await made.index.received(tenant, made.indexer._embedder_id, [key(2), key(3)])
+        held = await made.index.received(tenant, made.indexer._backlog.maker, [key(2), key(3)])
         assert held.keys() == {key(3)}
 
 

@@ -21,7 +21,7 @@ from agent_tracer.server.limits import REPEATED_TASKS_MAX
 from agent_tracer.server.ports.task_statistics import TaskQuery, TooManyTaskTypesError
 from tests.fixtures.engine import load
 from tests.fixtures.otlp_requests import gauge, logs_request, metrics_request
-from tests.fixtures.settled import settle
+from tests.fixtures.settled import roll_hours_of, settle
 from tests.fixtures.trees import NOON_NS, SECOND_NS, Node, agent, call
 
 HOUR = 3600
@@ -59,8 +59,9 @@ def query(**more: object) -> TaskQuery:
     return dataclasses.replace(TaskQuery(CODER, DAY), **more)  # type: ignore[arg-type]
 
 
-async def roll(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def roll(engine: Engine, tenant: TenantId, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sum up every whole hour, and let reads use the sums however few the tasks are."""
+    roll_hours_of(monkeypatch, tenant)
     monkeypatch.setattr(rollups, "ROLL_UNITS_MIN", 1)
     monkeypatch.setattr(task_sums, "TASKS_SINGLE_MAX", 1)
     while await ClickHouseSettler(engine).roll(time.time_ns() + HOUR * SECOND_NS):
@@ -105,7 +106,7 @@ async def test_sums_of_hours_say_the_same_as_their_tasks(
     usage = await task_usage.read_usage(engine, stored, width)
     changes = await task_usage.read_changes(engine, stored, width)
     peers = await task_sums.read_peer_sums(engine, stored, CODER, ["ship"], DAY)
-    await roll(engine, monkeypatch)
+    await roll(engine, stored, monkeypatch)
     assert (await task_sums.hours_of(engine, stored, width)).rolled
     after = await task_sums.read_task_sums(engine, stored, width)
     assert [(of.start_ns, of.task_type, of.tasks) for of in after] == [
@@ -135,7 +136,7 @@ async def test_tasks_of_many_agents_are_read_at_once_and_by_hours_too(
         "peer": {"plan": 1, "ship": 2},
     }
     assert found[CODER] == await task_sums.read_task_sums(engine, stored, query())
-    await roll(engine, monkeypatch)
+    await roll(engine, stored, monkeypatch)
     after = await task_sums.read_sums_of_agents(engine, stored, agents, DAY)
     for agent_id, sums in found.items():
         assert {t: pytest.approx(n) for t, n in in_all(after[agent_id]).items()} == in_all(sums)

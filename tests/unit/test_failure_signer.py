@@ -97,7 +97,7 @@ class World:
 
 async def worked(signer: FailureSigner, turns: int = 1) -> None:
     for _ in range(turns):
-        await signer._work_timed()
+        await signer._follower.step()
 
 
 async def test_the_first_start_signs_all_that_is_stored() -> None:
@@ -198,7 +198,7 @@ async def test_a_store_that_is_down_is_asked_again_and_nothing_is_skipped() -> N
     world.store.add(NOW)
     world.store.is_down = True
     signer = world.signer()
-    assert await signer._work_timed() == FAILURE_RETRY_SECONDS
+    assert await signer._follower.step() == FAILURE_RETRY_SECONDS
     await signer.settled()
     assert signer.is_behind
     world.store.is_down = False
@@ -212,7 +212,7 @@ async def test_a_restart_goes_on_a_little_before_where_it_was() -> None:
     signer = world.signer()
     await signer.committed([record(NOW)])
     await signer.settled()
-    await signer._save()
+    await signer._backlog.save()
     world.store.add(NOW + 1)
     again = world.signer()
     await again.settled()
@@ -234,7 +234,7 @@ async def test_what_is_left_of_an_import_is_signed_after_a_restart(monkeypatch: 
     signer = world.signer()
     await worked(signer)
     assert signer.is_behind
-    await signer._save()
+    await signer._backlog.save()
     await world.signer().settled()
     assert len(world.store.kept) == FAILURE_BATCH_TRACES + 5
 
@@ -246,7 +246,7 @@ async def test_the_task_signs_what_comes_and_saves_at_its_end(monkeypatch: pytes
     task = asyncio.create_task(signer.run())
     world.store.add(NOW)
     await signer.committed([record(NOW)])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while key(NOW) not in world.store.kept:
             await asyncio.sleep(0)
     task.cancel()

@@ -12,9 +12,12 @@ from agent_tracer.server.adapters.embedders.hashed import HashedEmbedder
 from agent_tracer.server.domain.atlas.embedding import Idf
 from agent_tracer.server.domain.ids import OtelTraceId, TenantId
 from agent_tracer.server.domain.signals import Signal
-from agent_tracer.server.limits import INDEX_BATCH_TRACES, INDEX_SAVE_SECONDS, SETTLE_OVERLAP_SECONDS
+from agent_tracer.server.limits import INDEX_BATCH_TRACES, SETTLE_OVERLAP_SECONDS
 from agent_tracer.server.ports.journal import Position, Record
+from agent_tracer.server.ports.outlines import ReceivedTraces
+from agent_tracer.server.ports.settling import ReceivedRange
 from agent_tracer.server.ports.vectors import Embedder, Embedders, VectorsDownError
+from agent_tracer.server.services import index_upkeep
 from agent_tracer.server.services import trace_indexer as module
 from agent_tracer.server.services.trace_indexer import TraceIndexer
 from tests.fixtures.memory_vectors import ONE, MemoryProgress, MemoryTraces, MemoryVectors, numbers, outlined
@@ -83,12 +86,7 @@ class World:
 
 async def worked(indexer: TraceIndexer, turns: int = 1) -> None:
     for _ in range(turns):
-        await indexer._work_timed()
-
-
-async def saved(indexer: TraceIndexer) -> None:
-    indexer._saved_at = -INDEX_SAVE_SECONDS
-    await indexer._save()
+        await indexer._follower.step()
 
 
 async def test_the_first_start_indexes_what_is_there_latest_first() -> None:
@@ -147,7 +145,7 @@ async def test_a_restart_goes_on_where_the_last_stop_was() -> None:
     world.add(*range(NOW - INDEX_BATCH_TRACES - 200, NOW))
     first = world.indexer()
     await worked(first)
-    await saved(first)
+    await first._backlog.save()
     done = len(world.found())
     world.add(NOW + 10)
     world.traces.outlined_ids.clear()
@@ -162,7 +160,7 @@ async def test_a_crash_before_saving_repeats_and_loses_nothing() -> None:
     world.add(NOW - 1000)
     first = world.indexer()
     await worked(first)
-    await saved(first)
+    await first._backlog.save()
     world.add(NOW)
     await first.committed([record(NOW)])
     await first.settled()  # and then it is killed
@@ -177,7 +175,7 @@ async def test_records_committed_late_are_within_the_overlap_of_a_restart() -> N
     first = world.indexer()
     await first.committed([record(NOW)])
     await worked(first)
-    await saved(first)
+    await first._backlog.save()
     world.add(NOW - SETTLE_OVERLAP_SECONDS)
     await worked(world.indexer(), 2)
     assert world.found() == [NOW - SETTLE_OVERLAP_SECONDS, NOW]
@@ -188,7 +186,7 @@ async def test_an_index_that_was_emptied_is_filled_again() -> None:
     world.add(*range(NOW - 1000, NOW, 100))
     first = world.indexer()
     await worked(first, 2)
-    await saved(first)
+    await first._backlog.save()
     before = world.found()
     world.vectors.points.clear()
     await worked(world.indexer(), 3)
@@ -206,10 +204,10 @@ async def test_vectors_are_durable_before_they_are_said_to_be_done() -> None:
     before = world.progress.kept
     world.vectors.down = True
     with pytest.raises(VectorsDownError):
-        await saved(indexer)
+        await indexer._backlog.save()
     assert world.progress.kept == before
     world.vectors.down = False
-    await saved(indexer)
+    await indexer._backlog.save()
     assert world.progress.kept != before
     assert world.vectors.calls[-1] == "flush"
 
@@ -331,27 +329,27 @@ async def test_what_is_past_its_retention_leaves_the_index() -> None:
 
 
 async def test_of_too_many_traces_the_first_received_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SIMILAR_TRACES_MAX", 10)
-    monkeypatch.setattr(module, "SIMILAR_TRACES_SLACK", 5)
+    monkeypatch.setattr(index_upkeep, "SIMILAR_TRACES_MAX", 10)
+    monkeypatch.setattr(index_upkeep, "SIMILAR_TRACES_SLACK", 5)
     monkeypatch.setattr(module, "INDEX_BATCH_TRACES", 4)
     world = World()
     world.add(*range(NOW - 100, NOW))
     indexer = world.indexer()
     await worked(indexer, 40)
     assert world.found() == list(range(NOW - 10, NOW))
-    assert not indexer._waiting, "what would leave at once is not indexed"
+    assert not indexer._backlog, "what would leave at once is not indexed"
 
 
 async def test_it_runs_until_it_is_cancelled_and_then_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "INDEX_INTERVAL_SECONDS_MIN", 0.001)
-    monkeypatch.setattr(module, "_PACE", replace(module._PACE, seconds_min=0.001, cost_factor=0))
+    soon = replace(module._PACE, seconds_first=0.001, seconds_min=0.001, cost_factor=0)
+    monkeypatch.setattr(module, "_PACE", soon)
     world = World()
     indexer = world.indexer()
     running = asyncio.create_task(indexer.run())
     for second in (NOW, NOW + 1):
         world.add(second)
         await indexer.committed([record(second)])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while second not in world.found():
                 await asyncio.sleep(0.001)
     running.cancel()
@@ -377,15 +375,17 @@ async def test_a_fault_of_its_own_ends_nothing_else(monkeypatch: pytest.MonkeyPa
     assert world.found() == [NOW]
 
 
-async def test_pauses_leave_nine_tenths_of_the_time_to_others() -> None:
+async def test_pauses_leave_nine_tenths_of_the_time_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PACE", replace(module._PACE, seconds_min=0.0))
     world = World()
-    indexer = world.indexer()
+    received = world.traces.received
 
-    async def slow() -> None:
-        await asyncio.sleep(0.4)
+    async def slowly(some: ReceivedRange, *, limit: int) -> ReceivedTraces:
+        await asyncio.sleep(0.2)
+        return await received(some, limit=limit)
 
-    indexer._work = slow  # type: ignore[method-assign]
-    assert await indexer._work_timed() >= 0.4 * 9
+    world.traces.received = slowly  # type: ignore[method-assign, assignment]
+    assert await world.indexer()._follower.step() >= 0.2 * 9
 
 
 async def test_commits_that_wait_are_indexed_together() -> None:

@@ -31,7 +31,7 @@ class Neo4jServer(Child):
     """Ready when Bolt answers at `uri`. Data outlive a restart in the same folder, on the same port."""
 
     recipe = "neo4j"
-    start_seconds_max = 120.0
+    start_seconds_max = 240.0
     password = "graph-of-tests"  # noqa: S105 - of a server that lives as long as the tests
 
     def __init__(self, folder: Path) -> None:
@@ -78,7 +78,7 @@ class Neo4jServer(Child):
 
     def _java(self, *arguments: str) -> None:
         environment = os.environ | {"NEO4J_HOME": str(self.folder), "NEO4J_CONF": str(self.folder / "conf")}
-        subprocess.run([*_java_command(), *arguments], env=environment, check=True, capture_output=True, timeout=60)
+        subprocess.run([*_java_command(), *arguments], env=environment, check=True, capture_output=True, timeout=240)
 
 
 def _java_command() -> list[str]:

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from itertools import groupby
 from typing import Final
 
@@ -18,29 +17,24 @@ from agent_tracer.server.limits import (
     FAILURE_RETRY_SECONDS,
     FAILURE_SAVE_SECONDS,
     FAILURES_WAIT_SECONDS_MAX,
-    SETTLE_OVERLAP_SECONDS,
 )
 from agent_tracer.server.ports.failures import ConsideredRun, FailureStore, SignedRun
 from agent_tracer.server.ports.journal import Record
-from agent_tracer.server.ports.outlines import Progress, ProgressKeeper
+from agent_tracer.server.ports.outlines import ProgressKeeper
 from agent_tracer.server.ports.settling import ReceivedRange
 from agent_tracer.server.ports.store import QueryTimeoutError, StoreDownError, TooMuchDataError
+from agent_tracer.server.services.backlog import Backlog, Done
+from agent_tracer.server.services.follower import LEFT, Follower
 from agent_tracer.server.services.pacing import Pace
-from agent_tracer.server.services.received_ranges import WaitingRanges, range_of_commit
-
-_OVERLAP_NS: Final = SETTLE_OVERLAP_SECONDS * 1_000_000_000
-_END_OF_TIME_NS: Final = 2**62
-"""A time in the year 2116, since records may carry the time of a clock that was ahead."""
-_DOWN: Final = (StoreDownError, QueryTimeoutError, TooMuchDataError, OSError)
-"""Later it may work."""
 
 _PACE: Final = Pace(
     part="failures",
     what="failed runs are grouped",
-    expected=_DOWN,
+    expected=(StoreDownError, QueryTimeoutError, TooMuchDataError, OSError),
     cost_factor=FAILURE_COST_FACTOR,
-    retry_seconds=FAILURE_RETRY_SECONDS,
     seconds_min=FAILURE_INTERVAL_SECONDS_MIN,
+    retry_seconds=FAILURE_RETRY_SECONDS,
+    gathers=True,
 )
 
 
@@ -53,104 +47,47 @@ class FailureSigner:
 
     def __init__(self, *, store: FailureStore, progress: ProgressKeeper) -> None:
         self._store = store
-        self._progress = progress
-        self._waiting = WaitingRanges()
-        self._reached_ns: int | None = None
-        self._is_started = False
-        self._is_changed = False
-        self._saved_at = time.perf_counter()
-        self._turn = asyncio.Lock()
-        self._wake = asyncio.Event()
+        self._backlog = Backlog(progress, self._sign, save_seconds=FAILURE_SAVE_SECONDS)
+        self._follower = Follower(_PACE, self._work)
 
     @property
     def is_behind(self) -> bool:
         """Whether something that was received may not have been signed yet."""
-        return bool(self._waiting) or not self._is_started
+        return self._backlog.is_behind
 
     async def committed(self, records: Sequence[Record]) -> None:
         """These records can be read now."""
-        received = range_of_commit(records, self._reached_ns)
-        if received is not None:
-            # The last commit's, not the latest: after a clock was set back those times are what a restart needs.
-            self._reached_ns = received.end_ns
-            self._is_changed = True
-            self._waiting.add(received)
-            self._wake.set()
+        if self._backlog.committed(records):
+            self._follower.wake()
 
     async def run(self) -> None:
         """Sign until cancelled, in a tenth of the time. What is down is asked again; nothing is skipped meanwhile."""
-        pause_seconds = 0.0
         try:
-            while True:
-                await asyncio.sleep(pause_seconds)
-                pause_seconds = await self._work_timed()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(FAILURE_SAVE_SECONDS):
-                        await self._wake.wait()
+            await self._follower.run()
         finally:
-            with suppress(*_DOWN):
-                async with self._turn:
-                    await self._save()
+            await self._follower.now(self._backlog.save)
 
     async def settled(self) -> None:
         """Sign what is loaded now, latest first, for about FAILURES_WAIT_SECONDS_MAX. What is down stays for later."""
         until = time.perf_counter() + FAILURES_WAIT_SECONDS_MAX
-        with suppress(*_DOWN):
-            async with self._turn:
-                await self._start()
-                while self._waiting and time.perf_counter() < until:
-                    await self._sign_latest()
+        await self._follower.now(lambda: self._sign_until(until))
 
-    async def _work_timed(self) -> float:
-        """Seconds of the pause that is due after it."""
-        return await _PACE.pause_after(self._in_turn, self._wake)
+    async def _work(self) -> float:
+        """One batch."""
+        await self._backlog.begin(VERSION)
+        await self._backlog.work_off()
+        await self._backlog.save_in_time()
+        return LEFT if self._backlog else FAILURE_SAVE_SECONDS
 
-    async def _in_turn(self) -> None:
-        async with self._turn:
-            await self._work()
+    async def _sign_until(self, until: float) -> None:
+        await self._backlog.begin(VERSION)
+        await self._backlog.work_off_until(until)
 
-    async def _work(self) -> None:
-        """One batch, and what is due."""
-        self._wake.clear()
-        await self._start()
-        await self._sign_latest()
-        if self._waiting:
-            self._wake.set()
-        if time.perf_counter() - self._saved_at >= FAILURE_SAVE_SECONDS:
-            await self._save()
-
-    async def _start(self) -> None:
-        """What was left at the last stop, or everything where that is not known of signatures of this kind."""
-        if self._is_started:
-            return
-        kept = await asyncio.to_thread(self._progress.load)
-        if kept is None or kept.maker != VERSION:
-            self._waiting.add(ReceivedRange(0, _END_OF_TIME_NS))
-        else:
-            self._reached_ns = self._reached_ns if self._reached_ns is not None else kept.reached_ns
-            for left in (*kept.left, ReceivedRange(max(0, kept.reached_ns - _OVERLAP_NS), _END_OF_TIME_NS)):
-                self._waiting.add(left)
-        self._is_started = True
-
-    async def _sign_latest(self) -> None:
-        """The latest batch of what waits. Where it fails, all of it waits on."""
-        taken = self._waiting.take_latest()
-        if taken is None:
-            return
-        try:
-            found = await self._store.considered(taken, limit=FAILURE_BATCH_TRACES)
-            # Where all of a full batch came at one time, nothing of that time is left.
-            self._waiting.add(ReceivedRange(taken.start_ns, found.from_ns - 1))
-            taken = ReceivedRange(found.from_ns, taken.end_ns)
-            for portion in _portions(found.runs):
-                await self._store.keep(await self._signed(portion))
-        except BaseException:
-            self._waiting.add(taken)
-            raise
-        if found.runs:
-            self._is_changed = True
-            latest_ns = max(run.received_ns for run in found.runs)
-            self._reached_ns = latest_ns if self._reached_ns is None else self._reached_ns
+    async def _sign(self, received: ReceivedRange) -> Done:
+        found = await self._store.considered(received, limit=FAILURE_BATCH_TRACES)
+        for portion in _portions(found.runs):
+            await self._store.keep(await self._signed(portion))
+        return Done(found.from_ns, max((run.received_ns for run in found.runs), default=None))
 
     async def _signed(self, runs: Sequence[ConsideredRun]) -> Sequence[SignedRun]:
         """Runs of one tenant; those that turned out well have no signature."""
@@ -164,12 +101,6 @@ class FailureSigner:
             for run in runs
             if not run.is_failed or run.otel_trace_id in signatures
         ]
-
-    async def _save(self) -> None:
-        if self._is_changed and self._is_started and self._reached_ns is not None:
-            await asyncio.to_thread(self._progress.save, Progress(VERSION, self._reached_ns, self._waiting.all()))
-            self._is_changed = False
-        self._saved_at = time.perf_counter()
 
 
 def _signatures(spans: Mapping[OtelTraceId, Sequence[RunSpan]]) -> dict[OtelTraceId, Signature]:

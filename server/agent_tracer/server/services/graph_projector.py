@@ -1,16 +1,13 @@
 """Brings settled calls into the store's graph, five minutes at a time, latest first."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from typing import Final
 
 import structlog
 
 from agent_tracer.server.domain.graph.records import GraphBucket, GraphFact
 from agent_tracer.server.domain.ids import OtelTraceId, TenantId
-from agent_tracer.server.domain.signals import Signal
 from agent_tracer.server.limits import (
     ANALYSIS_WAIT_SECONDS_MAX,
     GRAPH_BATCH_BUCKETS,
@@ -25,14 +22,25 @@ from agent_tracer.server.limits import (
 from agent_tracer.server.ports.graph import GraphSource, GraphWriter, TouchedBucket
 from agent_tracer.server.ports.journal import Record
 from agent_tracer.server.ports.store import QueryTimeoutError, StoreDownError, TooMuchDataError
+from agent_tracer.server.services.follower import LEFT, Follower
 from agent_tracer.server.services.graph_replica import GraphReplica
+from agent_tracer.server.services.graph_writes import GraphWrites
+from agent_tracer.server.services.pacing import Pace
 
 _log: Final = structlog.get_logger("graph")
 _OVERLAP_NS: Final = SETTLE_OVERLAP_SECONDS * 1_000_000_000
 """A clock may be set back a little."""
-_AWAKE_SECONDS: Final = 2 * SETTLE_INTERVAL_SECONDS_MAX
+_SETTLING_SECONDS: Final = 2 * SETTLE_INTERVAL_SECONDS_MAX
 """By then what a commit brought is settled."""
 _TOO_MUCH: Final = (QueryTimeoutError, TooMuchDataError)
+_PACE: Final = Pace(
+    part="graph",
+    what="calls are brought into the graph",
+    expected=(StoreDownError, *_TOO_MUCH),
+    cost_factor=GRAPH_COST_FACTOR,
+    seconds_min=GRAPH_INTERVAL_SECONDS_MIN,
+    seconds_max=GRAPH_INTERVAL_SECONDS_MAX,
+)
 
 
 class GraphProjector:
@@ -52,18 +60,10 @@ class GraphProjector:
     ) -> None:
         """`settle`: returns when all that is loaded is settled. `replica`: told of what was written, and waited for."""
         self._source = source
-        self._store = store
         self._settle = settle
-        self._clock_ns = clock_ns
         self._replica = replica
-        self._turn = asyncio.Lock()
-        self._wake = asyncio.Event()
-        self._wake.set()  # a stop may have left something
-        self._awake_until = 0.0
-        # An incident does not wait for buckets to be made.
-        self._facts_turn = asyncio.Lock()
-        self._bucket_version: int | None = None
-        self._fact_version: int | None = None
+        self._writes = GraphWrites(store, clock_ns, replica)
+        self._follower = Follower(_PACE, self._work)
         self._done_to_ns = 0
         self._refused: dict[tuple[TenantId, int], int] = {}
         self.waiting = 0
@@ -71,30 +71,15 @@ class GraphProjector:
 
     async def committed(self, records: Sequence[Record]) -> None:
         """These records can be read now."""
-        if any(record.signal is Signal.TRACES for record in records):
-            self._stay_awake()
+        await self._follower.committed(records)
 
     async def forget(self, _tenant: TenantId, _trace_id: OtelTraceId) -> None:
         """The store removed a trace, and noted which buckets it was part of."""
-        self._stay_awake()
+        self._follower.wake()
 
     async def run(self) -> None:
         """Project until cancelled, in a thirtieth of the time; nothing while nothing comes."""
-        while True:
-            await self._wake.wait()
-            started = time.perf_counter()
-            try:
-                async with self._turn:
-                    await self._project_for(GRAPH_WORK_SECONDS)
-            except Exception as error:  # noqa: BLE001 - whatever is wrong with the graph, the server must go on
-                tell = _log.warning if isinstance(error, (StoreDownError, *_TOO_MUCH)) else _log.error
-                tell("calls are brought into the graph later", reason=type(error).__name__)
-                self._stay_awake()
-            # No await between the look and the clearing: a commit in between would be missed.
-            if not self.waiting and time.monotonic() > self._awake_until:
-                self._wake.clear()
-            pause = (time.perf_counter() - started) * GRAPH_COST_FACTOR
-            await asyncio.sleep(min(max(pause, GRAPH_INTERVAL_SECONDS_MIN), GRAPH_INTERVAL_SECONDS_MAX))
+        await self._follower.run()
 
     async def settled(self) -> None:
         """Return once everything that is loaded now is in the graph, the replica's too unless that is down.
@@ -103,26 +88,25 @@ class GraphProjector:
         """
         await self._settle()
         try:
-            async with self._turn:
+            async with self._follower.turn:
                 await self._project_for(ANALYSIS_WAIT_SECONDS_MAX)
         except _TOO_MUCH as error:
-            _log.warning("calls are brought into the graph later", reason=type(error).__name__)
+            _PACE.tell(error)
         if self._replica is not None:
             await self._replica.caught_up()
 
     async def keep_facts(self, facts: Sequence[GraphFact]) -> None:
         """Put incidents and causes into the graph; the version is given here. Raises StoreDownError."""
-        async with self._facts_turn:
-            last = self._fact_version
-            if last is None:
-                last = (await self._store.versions()).facts
-            numbered = []
-            for fact in facts:
-                last = max(self._clock_ns(), last + 1)
-                numbered.append(replace(fact, version=last))
-            await self._store.put_facts(numbered)
-            self._fact_version = last
-        self._tell_replica()
+        await self._writes.put_facts(facts)
+
+    async def _work(self) -> float | None:
+        try:
+            await self._project_for(GRAPH_WORK_SECONDS)
+        except Exception:
+            self._follower.wake()  # a store that is down settles as much later
+            raise
+        is_settling = time.monotonic() - self._follower.woken_at <= _SETTLING_SECONDS
+        return LEFT if self.waiting or is_settling else None
 
     async def _project_for(self, seconds: float) -> None:
         until = time.perf_counter() + seconds
@@ -137,8 +121,7 @@ class GraphProjector:
         batch = wanted[:GRAPH_BATCH_BUCKETS]
         refused = len(touched.some) - len(wanted)
         if batch:
-            made = await self._made(batch)
-            await self._put(made)
+            await self._writes.put(await self._made(batch))
         self.waiting = touched.waiting - len(batch) - refused
         if not self.waiting:
             self._done_to_ns = max([self._done_to_ns, *(one.settled_ns for one in touched.some)])
@@ -160,23 +143,3 @@ class GraphProjector:
         self._refused[one.tenant, one.start_ns] = one.settled_ns
         while len(self._refused) > GRAPH_REFUSED_MAX:
             del self._refused[next(iter(self._refused))]
-
-    async def _put(self, made: Sequence[GraphBucket]) -> None:
-        last = self._bucket_version
-        if last is None:
-            last = (await self._store.versions()).buckets
-        numbered = []
-        for bucket in made:
-            last = max(self._clock_ns(), last + 1)
-            numbered.append(replace(bucket, version=last))
-        await self._store.put(numbered)
-        self._bucket_version = last
-        self._tell_replica()
-
-    def _stay_awake(self) -> None:
-        self._awake_until = time.monotonic() + _AWAKE_SECONDS
-        self._wake.set()
-
-    def _tell_replica(self) -> None:
-        if self._replica is not None:
-            self._replica.wake()

@@ -8,11 +8,19 @@ from agent_tracer.server.limits import INDEX_RANGES_MAX
 from agent_tracer.server.ports.journal import Record
 from agent_tracer.server.ports.settling import ReceivedRange
 
+_END_OF_TIME_NS: Final = 2**62
+"""A time in the year 2116, since records may carry the time of a clock that was ahead."""
+EVER: Final = ReceivedRange(0, _END_OF_TIME_NS)
 _GAP_NS: Final = 3600 * 1_000_000_000
 """Commits further apart stay two ranges: a clock may have been set, and a range is read whole."""
 
 
-def range_of_commit(records: Sequence[Record], before_ns: int | None) -> ReceivedRange | None:
+def received_from(start_ns: int) -> ReceivedRange:
+    """From then on, whatever is still to come included."""
+    return ReceivedRange(start_ns, _END_OF_TIME_NS)
+
+
+def range_of_commit(records: Sequence[Record], before_ns: int | None = None) -> ReceivedRange | None:
     """When the traces of a commit were received; None where it has none. `before_ns`: the end of the one before.
 
     Nothing was received between two commits, so that both are one range while they wait: else a commit a second is a

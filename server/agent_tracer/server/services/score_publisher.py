@@ -1,13 +1,11 @@
 """Keeps the published scores of agents at work up to date, so that dashboards have them without anybody asking."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final, Protocol
 
 from agent_tracer.server.domain.errors import RefusedError
 from agent_tracer.server.domain.ids import AgentId, TenantId
-from agent_tracer.server.domain.signals import Signal
 from agent_tracer.server.limits import (
     SCORE_PUBLISH_AGENTS,
     SCORE_PUBLISH_COST_FACTOR,
@@ -18,6 +16,7 @@ from agent_tracer.server.limits import (
 from agent_tracer.server.ports.busy_agents import BusyAgents
 from agent_tracer.server.ports.journal import Record
 from agent_tracer.server.ports.store import QueryTimeoutError, StoreBusyError, StoreDownError, TooMuchDataError
+from agent_tracer.server.services.follower import LEFT, Follower
 from agent_tracer.server.services.pacing import Pace
 
 _PERIOD_NS: Final = 24 * 3600 * 1_000_000_000
@@ -28,8 +27,8 @@ _PACE: Final = Pace(
     what="scores are published",
     expected=(StoreDownError, StoreBusyError, QueryTimeoutError, TooMuchDataError),
     cost_factor=SCORE_PUBLISH_COST_FACTOR,
-    retry_seconds=SCORE_PUBLISH_RETRY_SECONDS,
     seconds_min=SCORE_PUBLISH_SECONDS_MIN,
+    retry_seconds=SCORE_PUBLISH_RETRY_SECONDS,
 )
 
 
@@ -63,31 +62,25 @@ class ScorePublisher:
         self._clock_ns = clock_ns
         self._seen_ns = 0
         self._waiting: dict[tuple[TenantId, AgentId], None] = {}
-        self._wake = asyncio.Event()
-        self._wake.set()  # the last day's agents, after a start
+        self._follower = Follower(_PACE, self.publish_some)
 
     async def committed(self, records: Sequence[Record]) -> None:
         """These records can be read now."""
-        if any(record.signal is Signal.TRACES for record in records):
-            self._wake.set()
+        await self._follower.committed(records)
 
     async def run(self) -> None:
         """Publish until cancelled, in a fiftieth of the time; nothing while nothing comes."""
-        while True:
-            await self._wake.wait()
-            await asyncio.sleep(await _PACE.pause_after(self.publish_some, self._wake))
+        await self._follower.run()
 
-    async def publish_some(self) -> None:
-        """One look, and the scores of some agents. Raises what the ports raise."""
-        self._wake.clear()
+    async def publish_some(self) -> float | None:
+        """One look, and the scores of some agents; LEFT where more of them wait. Raises what the ports raise."""
         await self._settled()
         await self._look()
         for tenant, agent_id in list(self._waiting)[:SCORE_PUBLISH_AGENTS]:
             with suppress(RefusedError):  # What cannot be scored has no series; who asks for it is told why.
                 await self._scorer.publish(tenant, agent_id)
             self._waiting.pop((tenant, agent_id), None)
-        if self._waiting:
-            self._wake.set()
+        return LEFT if self._waiting else None
 
     async def _look(self) -> None:
         busy = await self._agents.busy(

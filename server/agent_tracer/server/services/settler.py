@@ -8,7 +8,6 @@ from typing import Final
 
 import structlog
 
-from agent_tracer.server.domain.signals import Signal
 from agent_tracer.server.limits import (
     ROLL_INTERVAL_SECONDS,
     SETTLE_INTERVAL_COST_FACTOR,
@@ -19,11 +18,10 @@ from agent_tracer.server.limits import (
 from agent_tracer.server.ports.journal import Record
 from agent_tracer.server.ports.settling import ReceivedRange, TraceSettler
 from agent_tracer.server.ports.store import StoreDownError
+from agent_tracer.server.services.received_ranges import range_of_commit, received_from
 
 _log: Final = structlog.get_logger("settler")
 _OVERLAP_NS: Final = SETTLE_OVERLAP_SECONDS * 1_000_000_000
-_END_OF_TIME_NS: Final = 2**62
-"""A time in the year 2116, since records may carry the time of a clock that was ahead."""
 
 
 class Settler:
@@ -40,11 +38,11 @@ class Settler:
 
     async def committed(self, records: Sequence[Record]) -> None:
         """These records can be read now."""
-        times = [record.received_ns for record in records if record.signal is Signal.TRACES]
-        if times:
+        received = range_of_commit(records)
+        if received is not None:
             # The last commit's, not the latest: after a clock was set back those times are what a restart needs.
-            self._last_received_ns = max(times)
-            self._add(ReceivedRange(min(times), max(times)))
+            self._last_received_ns = received.end_ns
+            self._add(received)
 
     async def run(self) -> None:
         """Settle until cancelled. A store that is down is asked again; nothing is skipped meanwhile."""
@@ -70,7 +68,7 @@ class Settler:
     async def _start(self) -> None:
         """What was loaded before a stop may not have been settled."""
         if not self._is_started:
-            self._add(ReceivedRange(await self._store.settled_to() or 0, _END_OF_TIME_NS))
+            self._add(received_from(await self._store.settled_to() or 0))
             self._is_started = True
 
     async def _settle(self, received: ReceivedRange, last_received_ns: int | None) -> None:

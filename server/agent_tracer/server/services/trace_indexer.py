@@ -13,18 +13,13 @@ from agent_tracer.server.domain.ids import OtelTraceId, TenantId
 from agent_tracer.server.limits import (
     INDEX_BATCH_TRACES,
     INDEX_COST_FACTOR,
-    INDEX_FORGOTTEN_MAX,
     INDEX_INTERVAL_SECONDS_MIN,
     INDEX_RETRY_SECONDS,
     INDEX_SAVE_SECONDS,
-    INDEX_UPKEEP_SECONDS,
-    SETTLE_OVERLAP_SECONDS,
     SETTLED_WAIT_SECONDS_MAX,
-    SIMILAR_TRACES_MAX,
-    SIMILAR_TRACES_SLACK,
 )
 from agent_tracer.server.ports.journal import Record
-from agent_tracer.server.ports.outlines import OutlinedTrace, OutlineReader, Progress, ProgressKeeper
+from agent_tracer.server.ports.outlines import OutlinedTrace, OutlineReader, ProgressKeeper
 from agent_tracer.server.ports.settling import ReceivedRange
 from agent_tracer.server.ports.store import QueryTimeoutError, StoreDownError, TooMuchDataError
 from agent_tracer.server.ports.vectors import (
@@ -35,24 +30,22 @@ from agent_tracer.server.ports.vectors import (
     VectorPoint,
     VectorsDownError,
 )
+from agent_tracer.server.services.backlog import Backlog, Done
+from agent_tracer.server.services.follower import LEFT, Follower
+from agent_tracer.server.services.index_upkeep import IndexUpkeep
 from agent_tracer.server.services.pacing import Pace
-from agent_tracer.server.services.received_ranges import WaitingRanges, range_of_commit
+from agent_tracer.server.services.received_ranges import EVER
 
 _log: Final = structlog.get_logger("similar")
-_OVERLAP_NS: Final = SETTLE_OVERLAP_SECONDS * 1_000_000_000
-_EVER: Final = ReceivedRange(0, 2**62)
-"""To the year 2116, since records may carry the time of a clock that was ahead."""
-_DAY_NS: Final = 86_400 * 1_000_000_000
-_DOWN: Final = (StoreDownError, QueryTimeoutError, TooMuchDataError, VectorsDownError, EmbedderDownError, OSError)
-"""Later it may work."""
-
 _PACE: Final = Pace(
     part="similar",
     what="traces are made findable",
-    expected=_DOWN,
+    expected=(StoreDownError, QueryTimeoutError, TooMuchDataError, VectorsDownError, EmbedderDownError, OSError),
     cost_factor=INDEX_COST_FACTOR,
-    retry_seconds=INDEX_RETRY_SECONDS,
     seconds_min=INDEX_INTERVAL_SECONDS_MIN,
+    retry_seconds=INDEX_RETRY_SECONDS,
+    seconds_first=INDEX_INTERVAL_SECONDS_MIN,
+    gathers=True,
 )
 
 
@@ -75,62 +68,38 @@ class TraceIndexer:
         self._reader = reader
         self._index = index
         self._embedders = embedders
-        self._progress = progress
-        self._clock_ns = clock_ns
-        self._retention_ns = retention_days * _DAY_NS
-        self._waiting = WaitingRanges()
-        self._reached_ns: int | None = None
-        self._embedder_id = ""
-        # None: not asked yet, so that an index which nobody needs is not opened.
-        self._points: int | None = None
-        self._is_mixed = False
-        self._is_continued = False
-        self._saved_at = self._kept_up_at = -INDEX_UPKEEP_SECONDS
-        self._is_changed = False
-        self._turn = asyncio.Lock()
-        self._wake = asyncio.Event()
-        self._forgotten: dict[tuple[TenantId, OtelTraceId], None] = {}
+        self._backlog = Backlog(progress, self._index_batch, save_seconds=INDEX_SAVE_SECONDS, flush=index.flush)
+        self._follower = Follower(_PACE, self._work)
+        self._upkeep = IndexUpkeep(
+            index=index,
+            embedders=embedders,
+            backlog=self._backlog,
+            clock_ns=clock_ns,
+            retention_days=retention_days,
+        )
 
     async def committed(self, records: Sequence[Record]) -> None:
         """These records can be read now."""
-        received = range_of_commit(records, self._reached_ns)
-        if received is not None:
-            # The last commit's, not the latest: after a clock was set back those times are what a restart needs.
-            self._reached_ns = received.end_ns
-            self._waiting.add(received)
-            self._wake.set()
+        if self._backlog.committed(records):
+            self._follower.wake()
 
     async def run(self) -> None:
         """Index until cancelled, in a tenth of the time. What is down is asked again; nothing is skipped meanwhile."""
-        pause_seconds = INDEX_INTERVAL_SECONDS_MIN
         try:
-            while True:
-                await asyncio.sleep(pause_seconds)
-                pause_seconds = await self._work_timed()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(INDEX_SAVE_SECONDS):
-                        await self._wake.wait()
+            await self._follower.run()
         finally:
-            with suppress(*_DOWN):
-                async with self._turn:
-                    await self._save()
+            await self._follower.now(self._backlog.save)
 
     async def settled(self) -> None:
         """Index what is loaded now, latest first, for about SETTLED_WAIT_SECONDS_MAX. What is down stays for later."""
         until = time.perf_counter() + SETTLED_WAIT_SECONDS_MAX
-        with suppress(*_DOWN):
-            async with self._turn:
-                await self._start()
-                while self._waiting and time.perf_counter() < until:
-                    await self._index_latest()
+        await self._follower.now(lambda: self._index_until(until))
 
     async def forget(self, tenant: TenantId, trace_id: OtelTraceId) -> None:
         """Remove a trace that the store has removed. Where the index is slow or down, it is done when that is well."""
         # Again after the batch under way, which may have read it from the store before.
-        self._forgotten[tenant, trace_id] = None
-        while len(self._forgotten) > INDEX_FORGOTTEN_MAX:
-            del self._forgotten[next(iter(self._forgotten))]
-        self._wake.set()
+        self._upkeep.forget(tenant, trace_id)
+        self._follower.wake()
         with suppress(TimeoutError, VectorsDownError):
             async with asyncio.timeout(SETTLED_WAIT_SECONDS_MAX):
                 await self._index.delete(tenant, [trace_id])
@@ -147,80 +116,37 @@ class TraceIndexer:
         embedders = [self._embedders.current, *([former] if former is not None else ())]
         return [(one.id, (await one.embed([found[0].outline]))[0]) for one in embedders]
 
-    async def _work_timed(self) -> float:
-        """Seconds of the pause that is due after it."""
-        return await _PACE.pause_after(self._in_turn, self._wake)
-
-    async def _in_turn(self) -> None:
-        async with self._turn:
-            await self._work()
-
-    async def _work(self) -> None:
+    async def _work(self) -> float:
         """One batch, and what is due."""
-        self._wake.clear()
-        await self._start()
-        await self._delete_forgotten()
-        if self._waiting:
-            await self._index_latest()
-        if self._is_mixed and not self._waiting:
-            await self._index.keep_only(self._embedder_id)
-            self._embedders.forget_former()
-            self._points, self._is_mixed = await self._index.count(), False
-            _log.info("every trace is embedded anew", embedder=self._embedder_id, traces=self._points)
+        await self._begin()
+        await self._upkeep.delete_forgotten()
+        await self._backlog.work_off()
+        await self._upkeep.end_mixture()
         await self._learn()
-        await self._keep_up()
-        if self._waiting:
-            self._wake.set()
-        if time.perf_counter() - self._saved_at >= INDEX_SAVE_SECONDS:
-            await self._save()
+        await self._upkeep.trim()
+        await self._backlog.save_in_time()
+        return LEFT if self._backlog else INDEX_SAVE_SECONDS
 
-    async def _start(self) -> None:
-        """What was left at the last stop, or everything where that is not known of these vectors."""
-        current = self._embedders.current.id
-        if self._embedder_id == current:
-            return
-        kept = await asyncio.to_thread(self._progress.load)
-        self._is_continued = kept is not None and kept.maker == current
-        if kept is None or kept.maker != current:
-            self._waiting.add(_EVER)
-        else:
-            self._reached_ns = self._reached_ns if self._reached_ns is not None else kept.reached_ns
-            for left in (*kept.left, ReceivedRange(max(0, kept.reached_ns - _OVERLAP_NS), _EVER.end_ns)):
-                self._waiting.add(left)
-        self._embedder_id, self._points = current, None
+    async def _begin(self) -> None:
+        """With the embedder in use: another one's vectors are none of this one's."""
+        if await self._backlog.begin(self._embedders.current.id):
+            self._upkeep.points = None
 
-    async def _count(self) -> int:
-        """How many points there are; the first time, whether they are what the progress says."""
-        if self._points is None:
-            points, current = await self._index.count(), await self._index.count(self._embedder_id)
-            if self._is_continued and not current:
-                self._waiting.add(_EVER)
-            self._points, self._is_mixed = points, points > current
-        return self._points
+    async def _index_until(self, until: float) -> None:
+        await self._begin()
+        await self._backlog.work_off_until(until)
 
-    async def _index_latest(self) -> None:
-        """The latest batch of what waits. Where it fails, all of it waits on."""
-        taken = self._waiting.take_latest()
-        if taken is None:
-            return
-        try:
-            batch = await self._reader.received(taken, limit=INDEX_BATCH_TRACES)
-            self._waiting.add(ReceivedRange(taken.start_ns, batch.from_ns - 1))
-            taken = ReceivedRange(batch.from_ns, taken.end_ns)
-            for tenant, traces in _portions(batch.traces):
-                await self._index_new(tenant, traces)
-        except BaseException:
-            self._waiting.add(taken)
-            raise
-        if batch.traces:
-            self._reached_ns = batch.traces[0][2] if self._reached_ns is None else self._reached_ns
-            self._is_changed = True
-            await self._delete_forgotten()
+    async def _index_batch(self, received: ReceivedRange) -> Done:
+        batch = await self._reader.received(received, limit=INDEX_BATCH_TRACES)
+        for tenant, traces in _portions(batch.traces):
+            await self._index_new(tenant, traces)
+        await self._upkeep.delete_forgotten()
+        return Done(batch.from_ns, batch.traces[0][2] if batch.traces else None)
 
     async def _index_new(self, tenant: TenantId, traces: dict[OtelTraceId, int]) -> None:
         """Those of which something was received since they were indexed."""
-        points = await self._count()
-        known = await self._index.received(tenant, self._embedder_id, list(traces))
+        points = await self._upkeep.count()
+        known = await self._index.received(tenant, self._backlog.maker, list(traces))
         new = [trace_id for trace_id, last in traces.items() if known.get(trace_id, -1) < last]
         try:
             found = await self._reader.outlines(tenant, new)
@@ -230,53 +156,23 @@ class TraceIndexer:
         embedder = self._embedders.current
         vectors = await embedder.embed([one.outline for one in found])
         await self._index.upsert([_point(tenant, one, embedder.id) for one in found], vectors)
-        self._points = points + sum(one.trace.otel_trace_id not in known for one in found)
-
-    async def _delete_forgotten(self) -> None:
-        for tenant, of_tenant in groupby(sorted(self._forgotten), key=lambda key: key[0]):
-            keys = list(of_tenant)
-            await self._index.delete(tenant, [trace_id for _, trace_id in keys])
-            for key in keys:
-                self._forgotten.pop(key, None)
+        self._upkeep.points = points + sum(one.trace.otel_trace_id not in known for one in found)
 
     async def _learn(self) -> None:
         """A new embedder where there are so many more traces that words mean something else."""
-        if self._points is None or self._is_mixed:
+        points = self._upkeep.points
+        if points is None or self._upkeep.is_mixed:
             return
-        wanted = self._embedders.texts_wanted(self._points)
+        wanted = self._embedders.texts_wanted(points)
         if not wanted:
             return
-        latest = (await self._reader.received(_EVER, limit=wanted)).traces
+        latest = (await self._reader.received(EVER, limit=wanted)).traces
         texts: list[str] = []
         for tenant, traces in _portions(latest):
             texts += [one.outline.text for one in await self._reader.outlines(tenant, list(traces))]
-        await self._embedders.learn(texts, self._points)
-        _log.info("words are weighted anew", texts=len(texts), traces=self._points)
-        await self._start()
-
-    async def _keep_up(self) -> None:
-        """Remove what is too old or too much, from time to time."""
-        if self._points is None:
-            return
-        is_full = self._points > SIMILAR_TRACES_MAX + SIMILAR_TRACES_SLACK
-        if not is_full and time.perf_counter() - self._kept_up_at < INDEX_UPKEEP_SECONDS:
-            return
-        oldest_ns = self._clock_ns() - self._retention_ns
-        cut_ns = await self._index.trim(keep=SIMILAR_TRACES_MAX, received_from_ns=oldest_ns)
-        self._waiting.drop_before(oldest_ns if cut_ns is None else cut_ns)
-        self._kept_up_at = time.perf_counter()
-        before, self._points = self._points, await self._index.count()
-        if before and not self._points:
-            self._waiting.add(_EVER)  # somebody emptied it
-
-    async def _save(self) -> None:
-        """Durable vectors first: what is saved as done must be there."""
-        if self._is_changed and self._reached_ns is not None:
-            await self._index.flush()
-            progress = Progress(self._embedder_id, self._reached_ns, self._waiting.all())
-            await asyncio.to_thread(self._progress.save, progress)
-            self._is_changed = False
-        self._saved_at = time.perf_counter()
+        await self._embedders.learn(texts, points)
+        _log.info("words are weighted anew", texts=len(texts), traces=points)
+        await self._begin()
 
 
 def _portions(
