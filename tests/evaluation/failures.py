@@ -41,7 +41,7 @@ def attribution(options: Options) -> Iterator[Row]:
 
 
 def attribution_left_out(_: Options) -> Iterator[Row]:
-    """In process, each run by coefficients that know nothing of its task: refits for every task, which takes minutes."""
+    """In process, each run by coefficients that know nothing of its task: refits for every task."""
     yield from _rows("attribution (task left out)", list(cross_validated(all_runs())), told_only=False)
 
 

@@ -79,6 +79,54 @@ def test_code_whose_execution_failed_outweighs_talk() -> None:
     assert any(reason.startswith("What it asked for failed in step 2") for reason in found.culprit.reasons)
 
 
+def test_a_change_that_a_later_one_failed_after_is_blamed_and_named() -> None:
+    steps = [
+        step(0, "user", "Please swap the lamp and mend my address.", kind="user"),
+        step(1, "shop", "I shall swap the lamp.", kind="llm"),
+        step(2, "shop", "swapped", kind="tool", tool_name="modify_items"),
+        step(3, "shop", "I shall mend the address.", kind="llm"),
+        step(4, "shop", "Error: an order that was modified is locked", kind="tool", tool_name="modify_address"),
+        step(5, "user", "Thank you.", kind="user"),
+    ]
+
+    found = attribute_failure(steps)
+
+    assert found.culprit is not None
+    assert found.culprit.step == 1
+    reason = "After it, modify_address failed in step 4: Error: an order that was modified is locked"
+    assert reason in found.culprit.reasons
+    assert Run.of(steps).later_failure(3) is None
+
+
+def test_an_error_at_the_end_weighs_less_the_more_was_done_before_it() -> None:
+    short, long = (
+        Run.of(led()),
+        Run.of(
+            [step(n, ["orchestrator", "browser"][n % 2], "on") for n in range(9)]
+            + [step(9, "browser", "Error code: 400", failed=True)]
+        ),
+    )
+
+    assert FEATURES["cut_short"].value(short, 4) == 0.5
+    assert FEATURES["cut_short"].value(long, 9) == 0.2
+    assert FEATURES["cut_short"].value(long, 7) == 0.0
+
+
+def test_of_the_calls_that_failed_the_last_one_counts() -> None:
+    turns = [
+        step(0, "a", "the task"),
+        step(1, "b", "try"),
+        step(2, "terminal", "Error: no"),
+        step(3, "c", "again"),
+        step(4, "terminal", "Error: no"),
+        step(5, "b", "once more"),
+        step(6, "terminal", "done"),
+    ]
+    run = Run.of(turns)
+
+    assert [bool(FEATURES["last_error"].value(run, at)) for at in run.candidates] == [False, False, True, False]
+
+
 def test_reasons_name_a_repetition_and_the_step_repeated() -> None:
     said = "Search the catalogue for yellow garden furniture once more"
     steps = [step(n, "worker", said) if n % 2 else step(n, "other", f"nothing found {n}") for n in range(6)]
@@ -178,12 +226,12 @@ def test_a_step_that_nothing_sets_apart_says_so() -> None:
 @pytest.mark.parametrize("sign", ["select ", "a.b@", "error", "Error:", "/a", "'", "x1-", "sorry ", " ", "1:"])
 def test_hostile_texts_are_answered_at_once(sign: str) -> None:
     text = sign * TEXT_CHARACTERS_MAX
-    begin = time.perf_counter()
+    begin = time.thread_time()
 
     attribute_failure([step(0, "a", text), step(1, "b", text)])
     signature([step(0, "a", text, kind="tool", failed=True, message=text)])
 
-    assert time.perf_counter() - begin < 2
+    assert time.thread_time() - begin < 2
 
 
 def test_long_runs_and_texts_are_bounded() -> None:

@@ -16,6 +16,9 @@ from agent_tracer.server.domain.failures.wording import assumptions, concludes, 
 
 REPETITION_MIN: Final = 0.7
 _QUOTE_CHARACTERS: Final = 160
+_NOTE_CHARACTERS: Final = 60
+"""Shorter texts name who is next, or that all is done: they decide nothing by themselves."""
+
 _LENGTH_SCALE: Final = 10.0
 """Keeps the logarithm of a text's length between 0 and 1, as all other figures are."""
 
@@ -32,29 +35,13 @@ class Feature:
     falling: bool = False
 
 
-def _answered_by_error(run: Run, at: int) -> bool:
-    answer = run.answer(at)
-    return answer is not None and run.failed(answer)
-
-
-def _ends_in_error(run: Run, at: int) -> bool:
-    return at == run.candidates[-1] and run.failed(at)
+def _cut_short(run: Run, at: int) -> float:
+    """1 for an error that ended the run after a single turn of work: there was no time for another mistake."""
+    return (at == run.candidates[-1] and run.failed(at)) / max(1, len(run.worker_rank))
 
 
 def _follows_tool(run: Run, at: int) -> bool:
     return at > 0 and run.roles[at - 1] is Role.TOOL
-
-
-def _goes_on(run: Run, at: int) -> bool:
-    rank = run.rank[at]
-    return rank > 0 and run.steps[run.candidates[rank - 1]].actor == run.steps[at].actor
-
-
-def _log_turn(run: Run, at: int, role: Role) -> float:
-    """Logarithm of the turns before this one: of workers for a worker, of all candidates for an orchestrator."""
-    if (run.roles[at] is Role.ORCHESTRATOR) != (role is Role.ORCHESTRATOR):
-        return 0.0
-    return math.log1p(run.rank[at] if role is Role.ORCHESTRATOR else run.worker_rank[at])
 
 
 def _users(run: Run, at: int) -> float:
@@ -79,72 +66,61 @@ def _objection_reason(run: Run, at: int) -> str:
     return "" if objection is None else f"The person objected in step {run.steps[objection].index}."
 
 
+def _later_failure_reason(run: Run, at: int) -> str:
+    failed = run.later_failure(at)
+    if failed is None:
+        return ""
+    return (
+        f"After it, {run.tool(failed)} failed in step {run.steps[failed + 1].index}: {_quoted_error(run, failed + 1)}"
+    )
+
+
 def _users_reason(run: Run, at: int) -> str:
     found, after = len(run.graph.users[at]), len(run.steps) - 1 - at
-    return f"{found} of the {after} later steps used what it put out." if found else ""
+    return f"{found or 'None'} of the {after} later steps used what it put out." if after else ""
 
 
 FEATURES: Final[Mapping[str, Feature]] = {
-    "opens": Feature(
-        lambda run, at: at == run.candidates[0], lambda _run, _at: "It set the task: all that came later rests on it."
-    ),
     "first_reply": Feature(
         lambda run, at: run.candidates[1:2] == [at], lambda _run, _at: "It was the first to act on the task."
     ),
-    "tool_error": Feature(_answered_by_error, _error_reason),
     "works": Feature(
         lambda run, at: works(run.steps[at].text),
         lambda _run, _at: "It acted (code, a query or an address) where other steps only talked.",
     ),
-    "used": Feature(_users, _users_reason),
-    "new_agent": Feature(
-        lambda run, at: at != run.candidates[0] and not run.earlier(at),
-        lambda run, at: f"It was the first turn of {run.steps[at].actor}.",
-    ),
     "after_tool": Feature(
         _follows_tool, lambda run, at: f"It drew its conclusion from the answer in step {run.steps[at - 1].index}."
-    ),
-    "goes_on": Feature(
-        _goes_on, lambda run, at: f"{run.steps[at].actor} went on from its own turn, checked by nobody."
     ),
     "length": Feature(
         lambda run, at: math.log1p(len(run.steps[at].text)) / _LENGTH_SCALE,
         lambda run, at: f"It put {len(run.steps[at].text)} characters into the run.",
     ),
+    "last_error": Feature(lambda run, at: run.failed_calls[-1:] == [at], _error_reason),
     "orchestrates": Feature(
         lambda run, at: run.roles[at] is Role.ORCHESTRATOR, lambda _run, _at: "It decided who does what next."
     ),
-    "worker_turn": Feature(
-        lambda run, at: _log_turn(run, at, Role.WORKER),
-        lambda run, at: (
-            f"It was turn {run.worker_rank[at] + 1} of the {len(run.worker_rank)} that did work."
-            if at in run.worker_rank
-            else ""
-        ),
+    "late": Feature(
+        lambda run, at: run.rank[at] / max(1, len(run.candidates) - 1),
+        lambda run, at: f"It was decision {run.rank[at] + 1} of {len(run.candidates)}.",
         falling=True,
     ),
-    "orchestrator_turn": Feature(lambda run, at: _log_turn(run, at, Role.ORCHESTRATOR)),
-    "ends_in_error": Feature(
-        _ends_in_error, lambda run, at: f"The run ended with it in an error: {_quoted_error(run, at)}"
-    ),
+    "cut_short": Feature(_cut_short, lambda run, at: f"The run ended with it in an error: {_quoted_error(run, at)}"),
     "worker_concludes": Feature(
         lambda run, at: run.roles[at] is not Role.ORCHESTRATOR and concludes(run.steps[at].text),
         lambda _run, _at: "It reported a result as final.",
     ),
+    "says_little": Feature(lambda run, at: len(run.steps[at].text) < _NOTE_CHARACTERS),
+    "used": Feature(_users, _users_reason, falling=True),
     "writes": Feature(
         lambda run, at: at in run.write_rank, lambda run, at: f"It called {run.tool(at)}, which changes something."
     ),
     "first_write": Feature(
         lambda run, at: run.write_rank.get(at) == 0, lambda _run, _at: "It was the first to change something."
     ),
-    "last_write": Feature(
-        lambda run, at: run.write_rank.get(at) == len(run.write_rank) - 1,
-        lambda _run, _at: "Nothing was changed after it.",
-    ),
     "write_objected": Feature(
         lambda run, at: at in run.write_rank and run.objection(at) is not None, _objection_reason
     ),
-    "late": Feature(lambda run, at: run.rank[at] / max(1, len(run.candidates) - 1)),
+    "write_before_failure": Feature(lambda run, at: run.later_failure(at) is not None, _later_failure_reason),
 }
 """Every figure that a fitted model may weigh."""
 
@@ -152,7 +128,7 @@ FEATURES: Final[Mapping[str, Feature]] = {
 def observations(run: Run, at: int) -> list[str]:
     """What else is to be seen at a step: no evidence by the fitted model, but what a reader looks for."""
     step, found = run.steps[at], []
-    if _answered_by_error(run, at):
+    if at in run.failed_calls:
         found.append(_error_reason(run, at))
     overlap, earlier = run.repeated(at)
     if overlap >= REPETITION_MIN:

@@ -27,7 +27,7 @@ class ModelError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Coefficients by shape and feature; confidence = 1 / (1 + exp(-(intercept + slope * logit(chance))))."""
+    """Coefficients by shape and feature; confidence = 1 / (1 + exp(-(intercept + slope * log_odds(chance))))."""
 
     coefficients: Mapping[Shape, Mapping[str, float]]
     intercept: float = 0.0
@@ -60,8 +60,7 @@ class Ranking:
 
     def confidence(self, chance: float) -> float:
         """Of the steps given this confidence, this share is the culprit's."""
-        bounded = min(_CHANCE_MAX, max(_CHANCE_MIN, chance))
-        return 1 / (1 + math.exp(-(self.intercept + self.slope * math.log(bounded / (1 - bounded)))))
+        return 1 / (1 + math.exp(-(self.intercept + self.slope * log_odds(chance))))
 
 
 def chances(scores: Sequence[float]) -> list[float]:
@@ -70,6 +69,12 @@ def chances(scores: Sequence[float]) -> list[float]:
     raised = [math.exp(score - top) for score in scores]
     total = sum(raised)
     return [value / total for value in raised]
+
+
+def log_odds(chance: float) -> float:
+    """Natural logarithm of the odds, as the confidence takes them: of a chance within what can be known."""
+    bounded = min(_CHANCE_MAX, max(_CHANCE_MIN, chance))
+    return math.log(bounded / (1 - bounded))
 
 
 @cache

@@ -1,6 +1,6 @@
 """A failed run as its attribution looks at it: who may be to blame, what each step led to, which shape the run has."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -90,6 +90,17 @@ class Run:
             found.setdefault(self.steps[at].actor, []).append(at)
         return found
 
+    @cached_property
+    def failed_calls(self) -> Sequence[int]:
+        """The candidates that called a tool which failed, in time order."""
+        return [
+            at for at in self.candidates for answer in [self.answer(at)] if answer is not None and self.failed(answer)
+        ]
+
+    @cached_property
+    def _failed_writes(self) -> Sequence[int]:
+        return [at for at in self.failed_calls if at in self.write_rank]
+
     def failed(self, at: int) -> bool:
         """Whether the step failed or what it put out reports an error."""
         step = self.steps[at]
@@ -110,6 +121,12 @@ class Run:
         near = range(at + 1, min(at + 1 + OBJECTION_STEPS_MAX, len(self.steps)))
         said = next((after for after in near if self.roles[after] is Role.REQUESTER), None)
         return said if said is not None and objects(self.steps[said].text) else None
+
+    def later_failure(self, at: int) -> int | None:
+        """Of a candidate that changed something: the next one that failed to."""
+        failed = self._failed_writes
+        after = bisect_right(failed, at)
+        return failed[after] if at in self.write_rank and after < len(failed) else None
 
     def earlier(self, at: int) -> Sequence[int]:
         """The last few candidates of the same agent before this one."""
