@@ -6,8 +6,8 @@ DATA: the folder of the recorded data sets; else as the tests look for them. `--
 Every figure is cross-validated: by fault target, traffic scenario or fold within a system (each as its recording
 has them), and by leaving out one whole system after the other.
 
-Fitted in two steps: first the relative features, which mean the same in every system; then, on top of them and
-without moving them, the words of alarms, which mean something in the systems that they come from.
+Fitted in two steps: first what means the same in every system; then, on top of it and without moving it, what alarms
+tell in the systems that they come from: their words and kinds, and where in the call graph faults are.
 """
 
 import argparse
@@ -33,8 +33,9 @@ from agent_tracer.server.domain.rca.alarm_model import MODEL_FILE, AlarmModel, T
 from agent_tracer.server.domain.rca.alarm_words import WORD  # noqa: E402
 from agent_tracer.server.domain.rca.analysis import analyze  # noqa: E402
 from agent_tracer.server.domain.rca.features import SYMPTOM, UNREACHED, Features, Findings, gather  # noqa: E402
-from agent_tracer.server.domain.rca.model import NONE, Model, shares  # noqa: E402
+from agent_tracer.server.domain.rca.model import NONE, TELEMETRY, Model, acquaintance, shares  # noqa: E402
 from scripts import train_fault_types  # noqa: E402
+from scripts.train_calibration import calibrated  # noqa: E402
 from scripts.train_scores import THRESHOLD, Outcome, Score, is_quiet, line, scores, system_of  # noqa: E402
 from tests.evaluation import rca_nezha, rca_petshop, rca_rootcausebench, rca_tvdiag  # noqa: E402
 from tests.evaluation.rca_nezha import Case  # noqa: E402
@@ -44,12 +45,7 @@ TARGETS: Final = ROOT / "server/agent_tracer/server/domain/rca"
 DEPTH: Final = 3
 RIDGE: Final = 2.0
 RIDGE_WHOLE: Final = 1.0
-RIDGE_ALARMS: Final = 10.0
-"""Of alarms by kind: what one system's say of a kind another's need not, so all together are to decide first."""
-
-RIDGE_WORDS: Final = 2.0
-RIDGE_PLATT: Final = 2.0
-"""Towards shares being the confidences, which a few dozen incidents are not to move far."""
+RIDGE_KNOWN: Final = 2.0
 WORD_CASES_MIN: Final = 3
 """Words of fewer incidents are left out."""
 SYSTEM_WEIGHT: Final = 100.0
@@ -69,18 +65,18 @@ Sample = tuple[Case, Findings]
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The features, in the order of the columns: relative ones, then words."""
+    """The features, in the order of the columns: those of the first step, then those of the second."""
 
-    relative: Sequence[str]
-    words: Sequence[str]
+    general: Sequence[str]
+    known: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Incident:
     """A row a component, the last row for none; `truth`: the row that is right, -1 if it is not among them."""
 
-    relative: Any
-    words: Any
+    general: Any
+    known: Any
     truth: int
 
 
@@ -88,8 +84,8 @@ class Incident:
 class Weights:
     """As `Names` has them."""
 
-    relative: Matrix
-    words: Matrix
+    general: Matrix
+    known: Matrix
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +107,7 @@ class Data:
 class LeftOut:
     """What is answered by weights without the incident's group, and without its whole system; kinds by fold.
 
-    `calibration` is fitted to the answers without the group.
+    `calibration` is that of the fitted model (`calibrated`).
     """
 
     groups: Sequence[Score]
@@ -122,15 +118,13 @@ class LeftOut:
 
 def prior(name: str) -> float:
     """What a weight is drawn to where the data say little: evidence speaks against its component."""
-    fixed = {UNREACHED: -1.0, SYMPTOM: -3.0, "none": 3.0, "observed": 0.0}
+    fixed = {UNREACHED: -1.0, SYMPTOM: -3.0, "none": 3.0, "observed": 3.0}
     if name in fixed:
         return fixed[name]
     if name.startswith(WHOLE):
-        return (0.5 if "_rare" in name else 1.0) * (2.0 if name.endswith(".share") else 1.0)
-    if name.startswith("alarm"):
-        return 0.1
+        return (1.0 if name.split(".", maxsplit=1)[0] == WHOLE else 0.5) * (2.0 if name.endswith(".share") else 1.0)
     if name.split(".", maxsplit=1)[0] in TELLING:
-        return 0.6 if "." in name else 1.5
+        return 1.2 if "." in name else 3.0
     return 0.2
 
 
@@ -138,24 +132,25 @@ def bounds(name: str) -> tuple[float | None, float | None]:
     """The sign that a weight cannot leave."""
     if name in {UNREACHED, SYMPTOM}:
         return (None, 0.0)
-    return (None, None) if name in {"none", "observed"} or name.startswith("alarm") else (0.0, None)
+    return (None, None) if name in {"none", "observed"} or name.startswith(WHOLE) else (0.0, None)
 
 
 def ridge(name: str) -> float:
     """How strongly a weight is drawn to its prior."""
-    return RIDGE_WHOLE if name.startswith(WHOLE) else RIDGE_ALARMS if name.startswith("alarm") else RIDGE
+    return RIDGE_WHOLE if name.startswith(WHOLE) else RIDGE
 
 
 def name_features(findings: Sequence[Findings]) -> Names:
-    """All relative features of the incidents, and the words of enough of them."""
+    """What is general of the incidents' features, and what is known by a system's alarms; words of enough incidents."""
     counts = Counter(
         name
         for found in findings
         for name in {name for row in (*found.features.values(), found.nothing) for name in row}
     )
-    relative = sorted(name for name in counts if not name.startswith(WORD))
     words = sorted(name for name, count in counts.items() if name.startswith(WORD) and count >= WORD_CASES_MIN)
-    return Names(relative, words)
+    relative = sorted(name for name in counts if not name.startswith(WORD))
+    alarms = [name for name in relative if name.startswith("alarm")]
+    return Names([name for name in relative if name.startswith(WHOLE) or name not in alarms], [*alarms, *words])
 
 
 def incident(case: Case, findings: Findings, names: Names) -> Incident:
@@ -164,7 +159,7 @@ def incident(case: Case, findings: Findings, names: Names) -> Incident:
     components = list(findings.features)
     quiet = is_quiet(case)
     truth = len(components) if quiet else components.index(case.truth) if case.truth in components else -1
-    return Incident(_matrix(rows, names.relative), _matrix(rows, names.words), truth)
+    return Incident(_matrix(rows, names.general), _matrix(rows, names.known), truth)
 
 
 def _matrix(rows: Sequence[Features], names: Sequence[str]) -> Any:  # noqa: ANN401 - scipy has no types
@@ -178,36 +173,36 @@ def _matrix(rows: Sequence[Features], names: Sequence[str]) -> Any:  # noqa: ANN
 
 
 def fit(incidents: Sequence[Incident], weights: Sequence[float], names: Names) -> Weights:
-    """Both steps; words only where there are any."""
+    """Both steps; the second only where there are alarms."""
     used = [(each, weight) for each, weight in zip(incidents, weights, strict=True) if each.truth >= 0]
-    chosen, counts = [each for each, _ in used], [weight for _, weight in used]
-    centre = np.array([prior(name) for name in names.relative])
-    strength = np.array([ridge(name) for name in names.relative])
-    relative = _fit(
-        [each.relative for each in chosen], [np.zeros(each.relative.shape[0]) for each in chosen],
-        [each.truth for each in chosen], counts, centre, strength, [bounds(name) for name in names.relative],
+    centre = np.array([prior(name) for name in names.general])
+    strength = np.array([ridge(name) for name in names.general])
+    general = _fit(
+        [(each.general, np.zeros(each.general.shape[0]), each.truth, count) for each, count in used],
+        centre, strength, [bounds(name) for name in names.general],
     )  # fmt: skip
-    told = [(each, count) for each, count in zip(chosen, counts, strict=True) if each.words.nnz]
+    told = [(each, count) for each, count in used if each.known.nnz]
+    nought = np.zeros(len(names.known))
     if not told:
-        return Weights(relative, np.zeros(len(names.words)))
-    words = _fit(
-        [each.words for each, _ in told], [each.relative @ relative for each, _ in told],
-        [each.truth for each, _ in told], [count for _, count in told], np.zeros(len(names.words)),
-        np.full(len(names.words), RIDGE_WORDS), [(None, None)] * len(names.words),
+        return Weights(general, nought)
+    known = _fit(
+        [(each.known, each.general @ general, each.truth, count) for each, count in told],
+        nought, np.full(len(names.known), RIDGE_KNOWN), [(None, None)] * len(names.known),
     )  # fmt: skip
-    return Weights(relative, words)
+    return Weights(general, known)
 
 
-def _fit(  # noqa: PLR0913, PLR0917 - one private use, in two steps alike
-    matrices: Sequence[Any],
-    offsets: Sequence[Matrix],
-    right: Sequence[int],
-    counts: Sequence[float],
+def _fit(
+    cases: Sequence[tuple[Any, Matrix, int, float]],
     centre: Matrix,
     strength: Matrix,
     limits: Sequence[tuple[float | None, float | None]],
 ) -> Matrix:
-    """Conditional logit with known parts of the scores, ridge towards `centre`, signs held."""
+    """Conditional logit with known parts of the scores, ridge towards `centre`, signs held.
+
+    `cases`: features by row, known part by row, the row that is right, and how much the case counts.
+    """
+    matrices, offsets, right, counts = zip(*cases, strict=True)
     rows = sparse.csr_matrix(sparse.vstack(matrices))
     turned = rows.T.tocsr()
     known = np.concatenate(offsets)
@@ -234,8 +229,7 @@ def _fit(  # noqa: PLR0913, PLR0917 - one private use, in two steps alike
 
 def model_of(names: Names, weights: Weights) -> Model:
     """As the file of fitted figures will have it."""
-    named = [*zip(names.relative, weights.relative, strict=True), *zip(names.words, weights.words, strict=True)]
-    return Model({name: float(weight) for name, weight in named if abs(weight) >= WEIGHT_MIN}, 1.0, 0.0)
+    return Model(_kept(names.general, weights.general), _kept(names.known, weights.known))
 
 
 def judge(case: Case, findings: Findings, model: Model) -> Outcome:
@@ -245,41 +239,45 @@ def judge(case: Case, findings: Findings, model: Model) -> Outcome:
     first = max(components, key=lambda name: components[name])
     at_truth = components.get(case.truth)
     rank = 99 if at_truth is None else 1 + sum(share > at_truth for share in components.values())
-    return Outcome(0 if is_quiet(case) else rank, components[first], none, first)
+    met = acquaintance(case.view, findings, model)
+    return Outcome(0 if is_quiet(case) else rank, components[first], none, first, met)
+
+
+def answered(data: Data, asked: Sequence[int], met: Sequence[int]) -> list[Outcome]:
+    """The incidents `asked` by weights fitted to the incidents `met`."""
+    fitted = fit([data.incidents[at] for at in met], [data.weights[at] for at in met], data.names)
+    model = model_of(data.names, fitted)
+    return [judge(*data.samples[at], model) for at in asked]
 
 
 def validated(data: Data, groups: Sequence[str]) -> list[Outcome]:
     """Each incident judged by weights fitted without its group."""
     outcomes: dict[int, Outcome] = {}
     for group in sorted(set(groups)):
-        rest = [at for at, other in enumerate(groups) if other != group]
-        fitted = fit([data.incidents[at] for at in rest], [data.weights[at] for at in rest], data.names)
-        model = model_of(data.names, fitted)
-        outcomes |= {at: judge(*data.samples[at], model) for at, other in enumerate(groups) if other == group}
+        asked = [at for at, other in enumerate(groups) if other == group]
+        met = [at for at, other in enumerate(groups) if other != group]
+        outcomes |= zip(asked, answered(data, asked, met), strict=True)
     return [outcomes[at] for at in range(len(groups))]
 
 
-def calibrated(cases: Sequence[Case], outcomes: Sequence[Outcome]) -> Model:
-    """The calibration of incidents known by telemetry, and of those known by alarms; a model without weights."""
-    found: list[float] = []
-    for alarms in (False, True):
-        chosen = [at for at, case in enumerate(cases) if bool(case.view.alarms) == alarms]
-        found += platt([outcomes[at] for at in chosen])
-    return Model({}, *found)
+def without_system(data: Data, by_system: Sequence[Outcome]) -> list[Score]:
+    """Scores by system, in which its confidence, too, is calibrated without any of its incidents.
 
-
-def platt(outcomes: Sequence[Outcome]) -> tuple[float, float]:
-    """Slope and offset that make shares of cross-validated first answers probabilities."""
-    shares = np.clip([outcome.share for outcome in outcomes], 1e-6, 1 - 1e-6)
-    odds, right = np.log(shares / (1 - shares)), np.array([outcome.rank == 1 for outcome in outcomes], dtype=float)
-
-    def loss(point: Matrix) -> float:
-        scores = point[0] * odds + point[1]
-        away = point - np.array([1.0, 0.0])
-        return float((np.logaddexp(0, scores) - right * scores).sum() + RIDGE_PLATT * away @ away / 2)
-
-    found: Any = minimize(loss, np.array([1.0, 0.0]), bounds=[(0.1, 5.0), (-5.0, 5.0)])
-    return float(found.x[0]), float(found.x[1])
+    To do so the other systems of its sort are answered by weights without them and without this one.
+    """
+    places: dict[str, list[int]] = {}
+    for at, case in enumerate(data.cases):
+        places.setdefault(case.system, []).append(at)
+    found = []
+    for system, own in places.items():
+        others: list[Outcome] = []
+        for other, asked in places.items():
+            if other != system and (other in ALARMS) == (system in ALARMS):
+                met = [at for name, each in places.items() if name not in {system, other} for at in each]
+                others += answered(data, asked, met)
+        calibration = calibrated([each for each in others if each.met != TELEMETRY], others)
+        found += scores([data.cases[at] for at in own], [by_system[at] for at in own], calibration)
+    return found
 
 
 def report_changes() -> None:
@@ -306,13 +304,16 @@ def load() -> list[Case]:
 
 def write(names: Names, weights: Weights, model: Model, about: str) -> None:
     """The module of fitted figures."""
+    fitted = "".join(
+        f"    {json.dumps(kind)}: ({slope:.3f}, {offset:.3f}),\n"
+        for kind, (slope, offset) in model.calibrations.items()
+    )
     calibration = (
-        f"SLOPE: Final = {model.slope:.3f}\nOFFSET: Final = {model.offset:.3f}\n"
-        f"ALARM_SLOPE: Final = {model.alarm_slope:.3f}\nALARM_OFFSET: Final = {model.alarm_offset:.3f}\n\n"
+        f"CALIBRATIONS: Final[Mapping[str, tuple[float, float]]] = {{\n{fitted}}}\n\n"
         f"THRESHOLD: Final = {THRESHOLD}\n"
         '"""An answer of less confidence than this is not given."""\n\n'
     )
-    lines = [f"    {json.dumps(name)}: {weight}," for name, weight in _kept(names.relative, weights.relative).items()]
+    lines = [f"    {json.dumps(name)}: {weight}," for name, weight in _kept(names.general, weights.general).items()]
     (TARGETS / "coefficients.py").write_text(
         f'"""Fitted by scripts/train.py, not by hand.\n\n{about}\n"""\n\n'
         "from collections.abc import Mapping\nfrom typing import Final\n\n"
@@ -322,7 +323,7 @@ def write(names: Names, weights: Weights, model: Model, about: str) -> None:
 
 def write_alarms(names: Names, weights: Weights, taxonomies: Mapping[str, Taxonomy]) -> None:
     """The file of what alarms say in their own words."""
-    (TARGETS / MODEL_FILE).write_text(to_json(AlarmModel(_kept(names.words, weights.words), taxonomies)))
+    (TARGETS / MODEL_FILE).write_text(to_json(AlarmModel(_kept(names.known, weights.known), taxonomies)))
 
 
 def _kept(names: Sequence[str], weights: Matrix) -> dict[str, float]:
@@ -345,10 +346,10 @@ def left_out(data: Data) -> LeftOut:
     within = [f"alarms {case.group}" if case.system in ALARMS else f"{case.system} {case.group}" for case in cases]
     by_group = validated(data, within)
     by_system = validated(data, [case.system for case in cases])
-    calibration = calibrated(cases, by_group)
+    calibration = calibrated(by_group, by_system)
     typed = [at for at, case in enumerate(cases) if case.system in ALARMS]
     kinds = train_fault_types.scores([data.samples[at] for at in typed], [by_group[at].first for at in typed])
-    return LeftOut(scores(cases, by_group, calibration), scores(cases, by_system, calibration), kinds, calibration)
+    return LeftOut(scores(cases, by_group, calibration), without_system(data, by_system), kinds, calibration)
 
 
 def report(found: LeftOut) -> None:

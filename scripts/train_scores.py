@@ -19,12 +19,16 @@ BINS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Rank of the truth (0: nothing was to be found), shares of the first component and of none, the first's name."""
+    """Rank of the truth (0: nothing was to be found), shares of the first component and of none, the first's name.
+
+    `met`: what was known of the incident (`model.acquaintance`).
+    """
 
     rank: int
     share: float
     none: float
     first: str
+    met: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ def scores(cases: Sequence[Case], outcomes: Sequence[Outcome], model: Model) -> 
 
 
 def _score(system: str, pairs: Sequence[tuple[Case, Outcome]], model: Model) -> Score:
-    sure = [confidence(outcome.share, model, bool(case.view.alarms)) for case, outcome in pairs]
+    sure = [confidence(outcome.share, model, outcome.met) for _, outcome in pairs]
     abstained = sum(
         outcome.none > outcome.share or each < THRESHOLD for (_, outcome), each in zip(pairs, sure, strict=True)
     )

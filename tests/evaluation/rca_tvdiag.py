@@ -3,12 +3,13 @@
 import csv
 import json
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from agent_tracer.server.domain.rca.alarm_standing import levels
 from agent_tracer.server.domain.rca.analysis import analyze
 from agent_tracer.server.domain.rca.fault_types import fault_type
 from agent_tracer.server.domain.rca.features import gather
@@ -36,9 +37,14 @@ def cases(root: Path) -> Iterator[Case]:
         said = Counter(
             _subject(alarm) for view in views.values() for alarm in {_subject(a): a for a in view.alarms}.values()
         )
+        views = {
+            key: replace(view, alarms=[_with_usual(alarm, said, len(views)) for alarm in view.alarms])
+            for key, view in views.items()
+        }
+        usual = _usual_levels(views)
         for at, label in enumerate(labels):
             key = label["index"]
-            view = replace(views[key], alarms=[_with_usual(alarm, said, len(views)) for alarm in views[key].alarms])
+            view = replace(views[key], usual_levels=usual[key])
             yield Case(f"{system}/{key}", system, str(at % _FOLDS), view, label["instance"], label["anomaly_type"])
 
 
@@ -69,6 +75,26 @@ def _subject(alarm: Alarm) -> tuple[str, ...]:
 def _with_usual(alarm: Alarm, said: Mapping[tuple[str, ...], int], cases_count: int) -> Alarm:
     """Among the other cases, which needs no label of theirs."""
     return replace(alarm, usual=(said[_subject(alarm)] - 0.5) / cases_count)
+
+
+def _usual_levels(views: Mapping[str, IncidentView]) -> dict[str, dict[str, dict[str, float]]]:
+    """By case, feature and component: in which share of the other cases its alarms amounted to at least as much."""
+    found = {key: levels(view.alarms) for key, view in views.items()}
+    reached: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for each in found.values():
+        for feature, components in each.items():
+            for component, level in components.items():
+                reached[feature, component].append(level)
+    return {
+        key: {
+            feature: {
+                component: (sum(other >= level for other in reached[feature, component]) - 0.5) / len(views)
+                for component, level in components.items()
+            }
+            for feature, components in each.items()
+        }
+        for key, each in found.items()
+    }
 
 
 def _view(parts: dict[str, Any]) -> IncidentView:

@@ -11,7 +11,17 @@ from agent_tracer.server.domain.rca.alarm_words import RARE, WORD, plain, word_f
 from agent_tracer.server.domain.rca.analysis import analyze
 from agent_tracer.server.domain.rca.fault_types import chances_of, fault_type, signature_of
 from agent_tracer.server.domain.rca.features import gather
-from agent_tracer.server.domain.rca.model import FITTED, Model, knows, shares
+from agent_tracer.server.domain.rca.model import (
+    FITTED,
+    KNOWN,
+    STRANGE,
+    TELEMETRY,
+    Model,
+    acquaintance,
+    confidence,
+    knows,
+    shares,
+)
 from agent_tracer.server.domain.rca.signatures import SIGNATURES, diagnose
 from agent_tracer.server.domain.rca.view import Alarm, Incident, IncidentView, Window
 
@@ -75,13 +85,22 @@ def test_a_word_that_all_have_is_less_rare_than_one_of_a_single_component() -> N
 
 
 def test_words_count_only_in_a_system_most_of_whose_words_are_known() -> None:
-    weighed = Model({f"{WORD}log 7": 5.0}, 1.0, 0.0)
+    weighed = Model({}, {f"{WORD}log 7": 5.0})
     view = told(Alarm("cart", "log", "7"), Alarm("user", "log", "8"), Alarm("user", "log", "9"))
     strange = gather(view, 3)
     assert not knows(strange, weighed)
     assert shares(strange, weighed)["cart"] == pytest.approx(shares(strange, weighed)["user"])
     known = gather(told(*view.alarms[:1]), 3)
     assert knows(known, weighed)
+    assert not knows(gather(told(), 3), weighed)
+
+
+def test_what_is_known_of_an_incident_decides_how_sure_an_answer_is() -> None:
+    strange, own = Alarm("cart", "log", "never seen"), Alarm("cart", "log", "7")
+    model = Model({}, {f"{WORD}log 7": 5.0}, {KNOWN: (1.0, 1.0), STRANGE: (1.0, -1.0)})
+    met = [acquaintance(view, gather(view, 3), model) for view in (told(), told(own), told(strange))]
+    assert met == [TELEMETRY, KNOWN, STRANGE]
+    assert confidence(0.5, model, KNOWN) > confidence(0.5, model) > confidence(0.5, model, STRANGE)
 
 
 def test_in_a_system_never_met_the_component_with_the_unusual_alarms_is_first() -> None:
@@ -126,5 +145,5 @@ def test_every_kind_of_fault_that_was_fitted_has_a_signature() -> None:
 def test_the_fitted_file_is_read_as_it_is_written() -> None:
     model = AlarmModel({'word log "a"': -0.5}, {"one": TAXONOMY, "two": TAXONOMY})
     assert to_json(model).count("\n") > len(TAXONOMY.weights)
-    assert to_json(fitted()).startswith('{"words": {')
-    assert FITTED.weights.items() >= fitted().words.items()
+    assert to_json(fitted()).startswith('{"known": {')
+    assert FITTED.known == fitted().known

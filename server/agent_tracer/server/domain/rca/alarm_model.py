@@ -24,9 +24,9 @@ class Taxonomy:
 
 @dataclass(frozen=True, slots=True)
 class AlarmModel:
-    """`words`: weights of the words' features (`alarm_words`); `taxonomies` by the recording they come from."""
+    """`known`: what is added to the weights where words are known; `taxonomies` by the recording they come from."""
 
-    words: Mapping[str, float]
+    known: Mapping[str, float]
     taxonomies: Mapping[str, Taxonomy]
 
 
@@ -38,12 +38,12 @@ def fitted() -> AlarmModel:
         name: Taxonomy(each["intercepts"], each["weights"], frozenset(each["known"]))
         for name, each in read["taxonomies"].items()
     }
-    return AlarmModel(read["words"], taxonomies)
+    return AlarmModel(read["known"], taxonomies)
 
 
 def to_json(model: AlarmModel) -> str:
     """One feature a line, to be read and compared."""
-    parts = [f'{{"words": {_lines(model.words)},\n"taxonomies": {{']
+    parts = [f'{{"known": {_lines(model.known)},\n"taxonomies": {{']
     for at, (name, each) in enumerate(model.taxonomies.items()):
         known = json.dumps(sorted(each.known))
         parts.append(

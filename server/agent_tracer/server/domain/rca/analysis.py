@@ -11,7 +11,7 @@ from agent_tracer.server.domain.rca.coefficients import THRESHOLD
 from agent_tracer.server.domain.rca.evidence import Evidence
 from agent_tracer.server.domain.rca.fault_types import fault_type, signature_of
 from agent_tracer.server.domain.rca.features import Findings, gather
-from agent_tracer.server.domain.rca.model import FITTED, NONE, Model, confidence, shares
+from agent_tracer.server.domain.rca.model import FITTED, NONE, Model, acquaintance, confidence, shares
 from agent_tracer.server.domain.rca.signatures import diagnose
 from agent_tracer.server.domain.rca.telling import is_telling
 from agent_tracer.server.domain.rca.view import IncidentView
@@ -68,8 +68,8 @@ def analyze(view: IncidentView, depth: int, model: Model = FITTED) -> Analysis:
     if suspect is not None:
         order = _changed_first(suspect, order)
     order = [name for at, name in enumerate(order) if at == 0 or ranked[name] >= SHARE_MIN]
-    alarms_only = bool(view.alarms) and not (view.metrics or view.logs or view.services)
-    confidences = {name: confidence(ranked[name], model, alarms_only) for name in order}
+    met = acquaintance(view, findings, model)
+    confidences = {name: confidence(ranked[name], model, met) for name in order}
     candidates = _candidates(view, findings, order, confidences, suspect)
     top = candidates[0]
     if suspect is None and (nothing > ranked[order[0]] or not is_telling(top.component, findings.evidence)):

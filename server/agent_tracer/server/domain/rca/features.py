@@ -1,12 +1,13 @@
 """Evidence as numbers that mean the same in every system: size in log units, share and rank within the incident."""
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from agent_tracer.server.domain.rca.alarm_evidence import alarm_evidence
+from agent_tracer.server.domain.rca.alarm_standing import places, standing
 from agent_tracer.server.domain.rca.alarm_words import word_features
 from agent_tracer.server.domain.rca.evidence import Evidence
 from agent_tracer.server.domain.rca.excess_evidence import excess_evidence
@@ -54,14 +55,15 @@ def gather(view: IncidentView, depth: int) -> Findings:
     found = [evidence for channel in CHANNELS for evidence in channel(view)]
     found += excess_evidence(view, graph)
     features: dict[str, dict[str, float]] = {component: {} for component in view.components()}
-    for name, strengths in _strongest(found).items():
-        order = sorted(strengths, key=lambda component: (-strengths[component], component))
-        first = strengths[order[0]]
+    for name, strengths in (_strongest(found) | standing(view)).items():
+        first = max(strengths.values())
         told = 1.0 if name.startswith("alarm") else -math.expm1(-((first / STRENGTH_TELLING) ** 2))
-        for rank, component in enumerate(order, start=1):
+        for component, rank in _ranks(strengths).items():
             features[component][name] = strengths[component] / STRENGTH_UNIT
             features[component][f"{name}{SHARE}"] = told * strengths[component] / first
             features[component][f"{name}{RANK}"] = told / rank
+    for component, place in places(view).items():
+        features[component][place] = 1.0
     for component, own in word_features(view).items():
         features[component].update(own)
     if graph.callees.get(view.incident.component):
@@ -79,11 +81,22 @@ def _strongest(found: Sequence[Evidence]) -> dict[str, dict[str, float]]:
     return {name: strengths for name, strengths in strongest.items() if max(strengths.values()) > 0}
 
 
+def _ranks(strengths: Mapping[str, float]) -> dict[str, float]:
+    """The strongest has 1; those that are as strong as each other share their mean, whatever they are called."""
+    order = sorted(strengths.values(), reverse=True)
+    firsts = {strength: order.index(strength) for strength in set(order)}
+    counts = Counter(order)
+    return {name: firsts[strength] + (1 + counts[strength]) / 2 for name, strength in strengths.items()}
+
+
 def _nothing(view: IncidentView, found: Sequence[Evidence]) -> dict[str, float]:
-    """That the alert's own metric moved, where there is one: an incident without its symptom is none."""
+    """That the alert's own metric moved, where there is one: an incident without its symptom is none.
+
+    Where there is no such metric nothing can be told by it, so that the one says nothing of the other.
+    """
     alerting, kind = view.incident.component, kind_of(view.incident.metric)
     observed = any(metric.component == alerting and kind_of(metric.name) == kind for metric in view.metrics)
     if not observed:
         return {"none": 1.0}
     seen = [each.strength for each in found if each.component == alerting and each.feature == f"metric_{kind}"]
-    return {"none": 1.0, SYMPTOM: max(seen, default=0.0) / STRENGTH_UNIT, "observed": 1.0}
+    return {"observed": 1.0, SYMPTOM: max(seen, default=0.0) / STRENGTH_UNIT}

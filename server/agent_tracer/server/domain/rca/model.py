@@ -2,19 +2,20 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from agent_tracer.server.domain.rca import coefficients
 from agent_tracer.server.domain.rca.alarm_model import fitted
 from agent_tracer.server.domain.rca.alarm_words import RARE, WORD
 from agent_tracer.server.domain.rca.features import Features, Findings
+from agent_tracer.server.domain.rca.view import IncidentView
 
 NONE = ""
 """The name of the answer that no component is the cause."""
 
 WORDS_KNOWN_MIN: Final = 0.6
-"""Share of an incident's words that a model must weigh for any of them to count: few shared names mean little."""
+"""Share of an incident's words that a model must weigh for `known` to count: few shared names mean little."""
 
 CONFIDENCE_MAX: Final = 0.99
 """None of the 605 incidents that the calibration was fitted to is of the caller's system: one in a hundred is left."""
@@ -22,27 +23,26 @@ CONFIDENCE_MAX: Final = 0.99
 _PROBABILITY_MIN = 1e-6
 
 
+TELEMETRY: Final = "telemetry"
+KNOWN: Final = "known"
+STRANGE: Final = "strange"
+"""What is known of an incident: telemetry, or only alarms, in words that the model has met or in others."""
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
-    """`weights` by feature; calibration: log odds of a confidence = `slope` * log odds of its share + `offset`.
+    """`weights` by feature, and `known`: what is added to them where the alarms' words are known.
 
-    Of incidents that are known by alarms only, by `alarm_slope` and `alarm_offset`: they are less sure.
+    `calibrations`: slope and offset by what is known of the incident;
+    log odds of a confidence = slope * log odds of its share + offset.
     """
 
     weights: Mapping[str, float]
-    slope: float
-    offset: float
-    alarm_slope: float = 1.0
-    alarm_offset: float = 0.0
+    known: Mapping[str, float] = field(default_factory=dict)
+    calibrations: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
-FITTED = Model(
-    {**coefficients.WEIGHTS, **fitted().words},
-    coefficients.SLOPE,
-    coefficients.OFFSET,
-    coefficients.ALARM_SLOPE,
-    coefficients.ALARM_OFFSET,
-)
+FITTED = Model(coefficients.WEIGHTS, fitted().known, coefficients.CALIBRATIONS)
 
 
 def shares(findings: Findings, model: Model) -> dict[str, float]:
@@ -56,12 +56,19 @@ def shares(findings: Findings, model: Model) -> dict[str, float]:
     return {component: part / whole for component, part in parts.items()}
 
 
-def confidence(share: float, model: Model, alarms: bool = False) -> float:  # noqa: FBT001, FBT002 - of a kind, no switch
-    """The share as a calibrated probability (Platt 1999). `alarms`: whether they are all that is known."""
+def confidence(share: float, model: Model, acquaintance: str = TELEMETRY) -> float:
+    """The share as a calibrated probability (Platt 1999). `acquaintance`: of `acquaintance`."""
     inside = min(max(share, _PROBABILITY_MIN), 1 - _PROBABILITY_MIN)
-    slope, offset = (model.alarm_slope, model.alarm_offset) if alarms else (model.slope, model.offset)
+    slope, offset = model.calibrations.get(acquaintance, (1.0, 0.0))
     odds = slope * math.log(inside / (1 - inside)) + offset
     return min(1 / (1 + math.exp(-odds)), CONFIDENCE_MAX)
+
+
+def acquaintance(view: IncidentView, findings: Findings, model: Model) -> str:
+    """`TELEMETRY`, `KNOWN` or `STRANGE`."""
+    if not view.alarms or view.metrics or view.logs or view.services:
+        return TELEMETRY
+    return KNOWN if knows(findings, model) else STRANGE
 
 
 def knows(findings: Findings, model: Model) -> bool:
@@ -69,10 +76,10 @@ def knows(findings: Findings, model: Model) -> bool:
     words = {
         name.removesuffix(RARE) for features in findings.features.values() for name in features if name.startswith(WORD)
     }
-    known = sum(word in model.weights or f"{word}{RARE}" in model.weights for word in words)
-    return known >= WORDS_KNOWN_MIN * len(words)
+    known = sum(word in model.known or f"{word}{RARE}" in model.known for word in words)
+    return known >= WORDS_KNOWN_MIN * len(words) > 0
 
 
-def _score(features: Features, model: Model, words: bool) -> float:  # noqa: FBT001 - one private use
-    counted = features.items() if words else [each for each in features.items() if not each[0].startswith(WORD)]
-    return sum(model.weights.get(name, 0.0) * value for name, value in counted)
+def _score(features: Features, model: Model, known: bool) -> float:  # noqa: FBT001 - one private use
+    score = sum(model.weights.get(name, 0.0) * value for name, value in features.items())
+    return score + known * sum(model.known.get(name, 0.0) * value for name, value in features.items())

@@ -1,7 +1,7 @@
 """What the telemetry says about an incident: the input of a root cause analysis, as aggregates of a store."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from agent_tracer.server import limits
@@ -115,6 +115,9 @@ class Incident:
 class IncidentView:
     """All that an analysis looks at.
 
+    `usual_levels`: the share of other incidents, 0 to 1, in which a component's alarms amounted to at least as much, by
+    feature (`alarm_standing.GROUPS`) and component; empty where no other incidents are known.
+
     Raises:
         ValueError: more components, series or changes than `limits` allows.
     """
@@ -128,6 +131,7 @@ class IncidentView:
     edges: Sequence[EdgeSeries] = ()
     changes: Sequence[Change] = ()
     alarms: Sequence[Alarm] = ()
+    usual_levels: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Holds the bounds: whoever fills a view must choose what to leave out."""
