@@ -11,7 +11,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 from agent_tracer.server.adapters.clickhouse.engine import Engine, Row
 from agent_tracer.server.adapters.clickhouse.failure_groups import read_groups
 from agent_tracer.server.adapters.clickhouse.spans import NO_PARENT, OF_TRACE
-from agent_tracer.server.adapters.clickhouse.values import AttributeType, python_attributes
+from agent_tracer.server.adapters.clickhouse.values import AttributeType, python_attributes, unix_seconds
 from agent_tracer.server.adapters.clickhouse.views import OF_ROOT, WORST_STATUS
 from agent_tracer.server.domain.failures.content import ATTRIBUTE_PATTERN, order_of, output_of, role_of
 from agent_tracer.server.domain.failures.spans import RunSpan
@@ -201,7 +201,7 @@ def _run(row: Row) -> ConsideredRun:
         agents=[_text(agent) for agent in agents],
         cost=sum(costs) if costs else None,
         span_count=spans,
-        hours=[int(hour.timestamp()) for hour in hours],
+        hours=[unix_seconds(hour) for hour in hours],
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from agent_tracer.server.adapters.clickhouse.engine import Engine, Row
+from agent_tracer.server.adapters.clickhouse.values import unix_seconds
 from agent_tracer.server.domain.graph.histograms import BIN_MAX, RATIO, Histogram, merged
 from agent_tracer.server.domain.graph.records import EdgeCalls, GraphBucket, NodeCalls, NodeKey, NodeKind
 from agent_tracer.server.domain.ids import TenantId
@@ -113,7 +114,7 @@ def _buckets(touched: Sequence[TouchedBucket], units: Sequence[Row], *others: Se
     made: defaultdict[_Key, _Bucket] = defaultdict(_Bucket)
     for rows in (units, *others):
         for tenant, start, *row in rows:
-            made[tenant, int(start.timestamp())].add(row, is_of_units=rows is units)
+            made[tenant, unix_seconds(start)].add(row, is_of_units=rows is units)
     return [made[one.tenant.encode(), one.start_ns // _NS].finished(one) for one in touched]
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from agent_tracer.server.adapters.clickhouse.engine import Engine, Row
 from agent_tracer.server.adapters.clickhouse.spans import NO_PARENT
 from agent_tracer.server.adapters.clickhouse.traces import read_traces
+from agent_tracer.server.adapters.clickhouse.values import unix_seconds
 from agent_tracer.server.domain.atlas.embedding import OutlineSpan, TraceOutline
 from agent_tracer.server.domain.ids import AgentId, OtelTraceId, SpanId, TenantId
 from agent_tracer.server.domain.telemetry import Trace
@@ -108,7 +109,7 @@ class ClickHouseOutlines:
 
     async def _places(self, tenant: TenantId, trace_ids: Sequence[OtelTraceId]) -> Mapping[OtelTraceId, _Place]:
         rows = await self._engine.rows(_PLACES, {"tenant": tenant, "ids": [one.hex() for one in trace_ids]})
-        return {OtelTraceId(one): _Place([int(hour.timestamp()) for hour in hours], last) for one, hours, last in rows}
+        return {OtelTraceId(one): _Place([unix_seconds(hour) for hour in hours], last) for one, hours, last in rows}
 
     async def _spans(self, tenant: TenantId, places: Mapping[OtelTraceId, _Place]) -> Sequence[Row]:
         keys = [(hour, trace_id.hex()) for trace_id, place in places.items() for hour in place.hours]

@@ -1,6 +1,7 @@
 """Telemetry values out of the store's columns: texts beside the numbers of their types."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Final, TypeAlias
 
@@ -8,6 +9,11 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyVa
 
 from agent_tracer.server.adapters.clickhouse.normalise import INPUT_TAKEN, OUTPUT_TAKEN
 from agent_tracer.server.domain.telemetry import AttributeValue
+
+
+def unix_seconds(moment: datetime) -> int:
+    """Of a DateTime('UTC'), which the driver gives with a zone or without one, for the machine may have any other."""
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
 
 
 class AttributeType(IntEnum):

@@ -6,6 +6,7 @@ from typing import Final
 
 from agent_tracer.server.adapters.clickhouse.engine import Engine, Row
 from agent_tracer.server.adapters.clickhouse.spans import NO_PARENT, OF_TRACE
+from agent_tracer.server.adapters.clickhouse.values import unix_seconds
 from agent_tracer.server.domain.atlas.workflow import WorkSpan
 from agent_tracer.server.domain.ids import AgentId, OtelTraceId, SpanId, TenantId
 from agent_tracer.server.domain.telemetry import TimeRange
@@ -69,7 +70,7 @@ class ClickHouseWork:
         chosen = await self._engine.rows(_CHOSEN, parameters)
         if not chosen:
             return WorkflowTraces((), 0)
-        keys = [(int(hour.timestamp()), trace_id.hex()) for trace_id, hours, _ in chosen for hour in hours]
+        keys = [(unix_seconds(hour), trace_id.hex()) for trace_id, hours, _ in chosen for hour in hours]
         rows = await self._engine.rows(
             _OF_MANY, {"tenant": tenant, "hours": [hour for hour, _ in keys], "ids": [trace_id for _, trace_id in keys]}
         )
