@@ -24,8 +24,11 @@ from agent_tracer.server.ports.export import (
     BackendGoneError,
     ExportRefusedError,
     ExportTarget,
+    SignalNotTakenError,
 )
+from tests.fixtures.http2_proxy import running_proxy
 from tests.fixtures.otlp_requests import log_record, logs_request, span, spans_of, trace_request
+from tests.fixtures.ports import free_ports
 from tests.fixtures.sink import Reply, Sink, running_sink, self_signed
 
 KEY = "exporters.test"
@@ -83,8 +86,90 @@ async def test_a_status_is_later_or_never_as_the_specification_says(
             await send(target, ONE)
         assert isinstance(raised.value, BackendFailedError) is (error is BackendFailedError)
         assert KEY in str(raised.value)
+        assert not isinstance(raised.value, BackendGoneError), "one that answers is not gone"
         await send(target, ONE)
     assert len(sink.taken) == 1, "the next one goes through"
+
+
+@pytest.mark.parametrize("kind", ["http", "thrift"])
+@pytest.mark.parametrize("status", [408, 415, 502, 504, 507, 521, 530])
+async def test_what_is_not_the_requests_fault_is_waited_for(kind: str, sink: Sink, status: int) -> None:
+    sink.replies.append(Reply(status))
+    async with aclosing(made(kind, sink)) as target:
+        with pytest.raises(BackendDownError) as raised:
+            await send(target, ONE)
+    assert not isinstance(raised.value, BackendFailedError | SignalNotTakenError)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (302, BackendDownError),
+        (404, SignalNotTakenError),
+        (500, BackendFailedError),
+        (502, BackendDownError),
+        (521, BackendDownError),
+    ],
+)
+async def test_a_proxys_answer_to_grpc_means_what_it_means_to_http(status: int, error: type[Exception]) -> None:
+    async with (
+        running_proxy(status) as endpoint,
+        aclosing(OtlpGrpc(Connection(KEY, destination(endpoint, "grpc")))) as to,
+    ):
+        with pytest.raises(BackendDownError, match=f"HTTP {status}") as raised:
+            await to.send(Signal.TRACES, (ONE,))
+    assert type(raised.value) is error
+
+
+async def test_a_path_that_nobody_serves_is_told_apart(kind: str, sink: Sink) -> None:
+    sink.replies.append(Reply(404))
+    async with aclosing(made(kind, sink)) as target:
+        with pytest.raises(SignalNotTakenError):
+            await send(target, ONE)
+
+
+@pytest.mark.parametrize("kind", ["http", "phoenix", "thrift"])
+async def test_a_web_page_is_no_answer_of_a_backend_whatever_its_status(kind: str, sink: Sink) -> None:
+    sink.replies.append(Reply(200, body=b"<!DOCTYPE html>", content_type="text/html; charset=utf-8"))
+    async with aclosing(made(kind, sink)) as target:
+        with pytest.raises(SignalNotTakenError, match=rf"web page: see to {KEY}\.endpoint"):
+            await send(target, ONE)
+
+
+@pytest.mark.parametrize("kind", ["http", "thrift"])
+@pytest.mark.parametrize(
+    "answer",
+    [b"Client sent an HTTP request to an HTTPS server.\n", b"<h1>The plain HTTP request was sent to HTTPS port"],
+)
+async def test_a_backend_that_expects_tls_refuses_no_telemetry(kind: str, sink: Sink, answer: bytes) -> None:
+    sink.replies.append(Reply(400, body=answer))
+    async with aclosing(made(kind, sink)) as target:
+        with pytest.raises(BackendDownError, match=rf"begin {KEY}\.endpoint with https://"):
+            await send(target, ONE)
+
+
+@pytest.mark.parametrize("kind", ["http", "grpc"])
+async def test_an_empty_request_tells_whether_a_signal_is_taken(kind: str, sink: Sink) -> None:
+    sink.lacks = {Signal.LOGS}
+    async with aclosing(made(kind, sink)) as target:
+        assert (await target.send(Signal.TRACES, (b"",))).rejected == 0
+        with pytest.raises(SignalNotTakenError):
+            await target.send(Signal.LOGS, (b"",))
+
+
+async def test_a_connection_is_let_go_before_the_backend_closes_it(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent_tracer.server.adapters.exporters.posting.EXPORT_KEEPALIVE_SECONDS", 0.0)
+    async with aclosing(made("http", sink)) as target:
+        await send(target, ONE)
+        await send(target, ONE)
+    first, second = (seen[":client"] for seen in sink.seen)
+    assert first != second
+    monkeypatch.undo()
+    async with aclosing(made("http", sink)) as target:
+        await send(target, ONE)
+        await send(target, ONE)
+    first, second = (seen[":client"] for seen in sink.seen[2:])
+    assert first == second, "and no sooner"
 
 
 async def test_the_backends_pause_is_told(kind: str, sink: Sink) -> None:
@@ -129,8 +214,9 @@ async def test_a_success_with_a_body_that_nobody_can_read_is_a_success(kind: str
 
 
 async def test_nobody_there_is_down_and_found_again_when_it_is_back(kind: str) -> None:
-    async with running_sink() as gone:
-        port, grpc_port = (int(address.rpartition(":")[2]) for address in (gone.url, gone.target))
+    port, grpc_port = free_ports(2)
+    async with running_sink(port, grpc_port) as gone:
+        pass
     async with aclosing(made(kind, gone)) as target:
         with pytest.raises(BackendGoneError):
             await send(target, ONE)
@@ -140,11 +226,15 @@ async def test_nobody_there_is_down_and_found_again_when_it_is_back(kind: str) -
 
 
 async def test_a_backend_that_does_not_answer_in_time_is_down(kind: str, sink: Sink) -> None:
-    sink.replies.append(Reply(delay_seconds=5))
-    async with aclosing(made(kind, sink, timeout_seconds=0.2)) as target:
-        with pytest.raises(BackendDownError) as raised:
-            await send(target, ONE)
-        assert not isinstance(raised.value, BackendGoneError), "slow is not gone"
+    sink.gate.clear()
+    for seconds in (0.2, 2.0, 20.0):  # until the request has arrived, which is up to the machine
+        async with aclosing(made(kind, sink, timeout_seconds=seconds)) as target:
+            with pytest.raises(BackendDownError) as raised:
+                await send(target, ONE)
+        if sink.seen:
+            break
+    sink.gate.set()
+    assert not isinstance(raised.value, BackendGoneError), "slow is not gone"
 
 
 async def test_headers_are_sent_and_no_error_shows_them(kind: str, sink: Sink) -> None:
@@ -165,6 +255,12 @@ def test_a_header_that_cannot_be_sent_is_told_when_the_exporter_is_made(header: 
     assert "s3cret" not in str(raised.value)
 
 
+def test_a_header_that_grpc_takes_for_bytes_is_told_when_the_exporter_is_made() -> None:
+    with pytest.raises(ConnectionSettingError, match=r"headers\.x-key-bin"):
+        Connection(KEY, destination("http://localhost", "grpc"), headers={"x-key-bin": "s3cret"})
+    assert Connection(KEY, destination("http://localhost:1"), headers={"x-key-bin": "s3cret"})
+
+
 async def test_bytes_that_are_no_request_do_not_stop_their_neighbours_from_being_prepared(
     kind: str, sink: Sink
 ) -> None:
@@ -182,7 +278,7 @@ async def test_tls_trusts_the_given_authority_and_nobody_else(kind: str, tmp_pat
             await send(target, ONE)
         assert len(sink.taken) == 1
         async with aclosing(made(kind, sink)) as stranger:
-            with pytest.raises(BackendDownError):
+            with pytest.raises(BackendDownError, match=rf"not trusted.*{KEY}\.tls\.ca_file"):
                 await send(stranger, ONE)
 
 

@@ -1,92 +1,21 @@
 """The forwarder between the real journal and a backend on a real socket."""
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 
-from agent_tracer.server.adapters.export_metrics import ExportCounters, ExportLagCollector
-from agent_tracer.server.adapters.exporters.connection import Connection
-from agent_tracer.server.adapters.exporters.destination import destination
-from agent_tracer.server.adapters.exporters.otlp_http import OtlpHttp
 from agent_tracer.server.adapters.journal import FileJournal
 from agent_tracer.server.domain.ids import DEFAULT_TENANT
 from agent_tracer.server.domain.signals import Signal
-from agent_tracer.server.ports.journal import Position
-from agent_tracer.server.services.forwarding import Forwarder
+from agent_tracer.server.limits import EXPORT_FAILURES_MAX
+from agent_tracer.server.ports.export import SKIP_REASONS
+from tests.fixtures.forwarding import SECONDS_MAX, forwarding, names, put
 from tests.fixtures.otlp_requests import log_record, logs_request, span, spans_of, trace_request
 from tests.fixtures.sink import Reply, Sink, running_sink
-
-TRACES = frozenset({Signal.TRACES})
-
-
-class Running:
-    """A forwarder at work, its pauses recorded and cut short."""
-
-    def __init__(self, journal: FileJournal, sink: Sink, signals: frozenset[Signal], hold_seconds: float) -> None:
-        self.journal = journal
-        self.registry = CollectorRegistry()
-        self.pauses: list[float] = []
-        self.forwarder = Forwarder(
-            name="test",
-            signals=signals,
-            journal=journal,
-            reader=journal.reader("exporter-test", required=False),
-            target=OtlpHttp(Connection("exporters.test", destination(sink.url, "http/protobuf"))),
-            metrics=ExportCounters(self.registry).of("test", signals),
-            hold_seconds=hold_seconds,
-            chance=lambda: 0.0,
-            sleep=self._sleep,
-            clock_ns=lambda: 10_000_000_000,
-        )
-        self.registry.register(ExportLagCollector({"test": lambda: self.forwarder.state}))
-        self.task = asyncio.create_task(self.forwarder.run())
-
-    async def _sleep(self, seconds: float) -> None:
-        self.pauses.append(seconds)
-        await asyncio.sleep(0.005)
-
-    async def append(self, number: int) -> Position:
-        return await put(self.journal, number)
-
-    async def passed(self) -> None:
-        async with asyncio.timeout(20):
-            while self.forwarder.state.lag_bytes:
-                await asyncio.sleep(0.005)
-
-    def metric(self, name: str, **labels: str) -> float:
-        return self.registry.get_sample_value(name, {"exporter": "test", **labels}) or 0.0
-
-    def counted(self, what: str, **labels: str) -> float:
-        return self.metric(f"agent_tracer_exporter_{what}_total", signal="traces", **labels)
-
-
-async def put(journal: FileJournal, number: int) -> Position:
-    payload = trace_request(span(number)).SerializeToString()
-    return await journal.append(Signal.TRACES, DEFAULT_TENANT, number, payload)
-
-
-@asynccontextmanager
-async def forwarding(
-    folder: Path,
-    sink: Sink,
-    signals: frozenset[Signal] = TRACES,
-    *,
-    hold_seconds: float = 0.0,
-) -> AsyncIterator[Running]:
-    with FileJournal.open(folder) as journal:
-        running = Running(journal, sink, signals, hold_seconds)
-        try:
-            yield running
-        finally:
-            await journal.aclose()
-            running.forwarder.stop()
-            done, _ = await asyncio.wait((running.task,), timeout=20)
-            assert done
-            running.task.result()
 
 
 @pytest.fixture
@@ -95,14 +24,12 @@ async def sink() -> AsyncIterator[Sink]:
         yield running
 
 
-def names(*numbers: int) -> list[str]:
-    return [f"span {number}" for number in numbers]
-
-
 async def test_everything_arrives_in_order_and_the_cursor_follows(tmp_path: Path, sink: Sink) -> None:
     async with forwarding(tmp_path, sink) as running:
+        sink.gate.clear()
         for number in range(1, 31):
             await running.append(number)
+        sink.gate.set()
         await running.passed()
         assert sink.span_names == names(*range(1, 31))
         assert running.counted("sent") == 30
@@ -216,6 +143,75 @@ async def test_a_request_that_the_backend_fails_on_every_time_does_not_stand_in_
     assert sink.span_names == names(1, 2, 4, 5)
 
 
+@pytest.mark.parametrize("status", [429, 502, 504, 521])
+async def test_an_outage_behind_a_proxy_is_never_counted_as_refused_however_long(
+    tmp_path: Path, sink: Sink, status: int
+) -> None:
+    sink.rule = lambda _: Reply(status)
+    async with forwarding(tmp_path, sink) as running:
+        await running.append(1)
+        await sink.until(lambda: len(sink.seen) > 2 * EXPORT_FAILURES_MAX)
+        sink.rule = lambda _: Reply()
+        await running.passed()
+        assert [running.counted("skipped", reason=reason) for reason in SKIP_REASONS] == [0] * len(SKIP_REASONS)
+    assert sink.span_names == names(1)
+
+
+async def test_failures_between_other_answers_are_the_backends_and_not_the_requests(tmp_path: Path, sink: Sink) -> None:
+    failing = [Reply(500)] * (EXPORT_FAILURES_MAX - 1)
+    sink.replies.extend([*failing, Reply(503), *failing, Reply(503), *failing])
+    async with forwarding(tmp_path, sink) as running:
+        await running.append(1)
+        await running.passed()
+        assert running.counted("skipped", reason="failed") == 0
+    assert sink.span_names == names(1)
+
+
+async def test_a_backend_that_fails_on_everything_is_not_told_to_be_back(
+    tmp_path: Path, sink: Sink, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sink.rule = lambda _: Reply(500)
+    async with forwarding(tmp_path, sink) as running:
+        await running.append(1)
+        await running.passed()
+        assert running.counted("skipped", reason="failed") == 1
+        assert "500" in running.forwarder.state.trouble
+    assert "is back" not in capsys.readouterr().out
+
+
+async def test_a_backend_that_refuses_on_and_on_is_told_once_a_minute(
+    tmp_path: Path, sink: Sink, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sink.rule = lambda _: Reply(400)
+    async with forwarding(tmp_path, sink) as running:
+        for number in range(1, 6):
+            await running.append(number)
+            await running.passed()
+        assert running.counted("skipped", reason="refused") == 5
+    assert capsys.readouterr().out.count("does not take items") == 1
+
+
+async def test_a_cursor_that_cannot_be_kept_sends_nothing_twice(
+    tmp_path: Path, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent_tracer.server.services.forwarding_commits.EXPORT_RETRY_SECONDS_MAX", 0.05)
+    async with forwarding(tmp_path, sink) as running:
+        with monkeypatch.context() as broken:
+            broken.setattr("agent_tracer.server.adapters.journal.catalog.save_cursor", _disk_error)
+            for number in (1, 2):
+                await running.append(number)
+                await running.passed()
+            assert running.forwarder.state.trouble == ""
+        async with asyncio.timeout(SECONDS_MAX):
+            while running.forwarder._reader.committed < running.journal.durable_end:
+                await asyncio.sleep(0.01)
+    assert sink.span_names == names(1, 2)
+
+
+def _disk_error(*_: object) -> None:
+    raise OSError(errno.EIO, "the disk")
+
+
 async def test_partial_success_is_counted_and_not_sent_again(tmp_path: Path, sink: Sink) -> None:
     sink.replies.append(Reply(body=b"\x0a\x02\x08\x01"))
     async with forwarding(tmp_path, sink) as running:
@@ -271,7 +267,7 @@ async def test_the_cursor_stays_behind_a_backend_that_holds_things_in_memory(tmp
         await running.passed()
         assert sink.span_names == names(1, 2), "busy is not gone: nothing comes twice"
     async with forwarding(tmp_path, sink, hold_seconds=0.1) as running:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SECONDS_MAX):
             while running.forwarder._reader.committed < running.journal.durable_end:
                 await asyncio.sleep(0.01)
     assert sink.span_names == names(1, 2, 1, 2)
@@ -289,7 +285,7 @@ async def test_a_backend_that_is_killed_gets_again_what_it_may_have_lost(tmp_pat
         await running.append(1)
         await running.passed()
     await running.append(2)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(SECONDS_MAX):
         while not running.forwarder.state.trouble:
             await asyncio.sleep(0.005)
     async with running_sink(port) as back:

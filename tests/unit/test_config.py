@@ -286,6 +286,8 @@ SELF = "is this server itself"
         ("http://localhost:3009", "tracer.atlas_port"),
         ("http://localhost:50051", "tracer.grpc_port"),
         ("http://user:s3cret@localhost:9090", "metrics.prometheus.port"),
+        ("http://0.0.0.0:3007", "tracer.port"),
+        ("http://[::ffff:127.0.0.1]:3007", "tracer.port"),
     ],
 )
 def test_an_exporter_that_names_this_server_is_refused_with_its_key(endpoint: str, listener: str) -> None:
@@ -351,6 +353,12 @@ def test_further_otlp_backends_have_names_signals_and_everything_that_the_others
     }
     assert enabled["otlp.backup"].timeout_seconds == 3
     assert "s3cret" not in str(settings.to_display())
+
+
+def test_keys_in_the_query_of_an_endpoint_are_masked_in_what_is_shown() -> None:
+    settings = load_settings(flags={"exporters.tempo.endpoint": "http://t:4318/a?api-key=s3cret&x=s3cret#f"})
+
+    assert settings.to_display()["exporters"]["tempo"]["endpoint"] == "http://t:4318/a?api-key=***&x=***#f"
 
 
 @pytest.mark.parametrize(

@@ -35,9 +35,10 @@ from agent_tracer.server.config_problems import (
 from agent_tracer.server.config_sources import from_flags, map_texts, merged, read_file, without
 from agent_tracer.server.config_values import Days, HttpUrl, IpAddress, Port, Section, url_of
 
-__all__ = ["ConfigError", "Problem", "Row", "Settings", "describe", "load_settings", "without_user"]
+__all__ = ["ConfigError", "Problem", "Row", "Settings", "describe", "load_settings", "without_secrets"]
 
 _URL_USER: Final = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_URL_QUERY: Final = re.compile(r"(?<=[?&])([^=&#\s]+)=[^&#\s]+")
 
 
 class Tracer(Section):
@@ -201,8 +202,8 @@ class Settings(BaseSettings):
         return (init_settings,)
 
     def to_display(self) -> dict[str, Any]:
-        """The settings as nested plain values, secrets masked (user and password in URLs too)."""
-        shown = map_texts(self.model_dump(mode="json"), without_user)
+        """The settings as nested plain values, secrets masked (in URLs, too)."""
+        shown = map_texts(self.model_dump(mode="json"), without_secrets)
         return dict(shown)
 
     def exporter_at(self, port: int) -> str | None:
@@ -224,9 +225,11 @@ class Settings(BaseSettings):
                 yield key, port
 
 
-def without_user(text: str) -> str:
-    """The text with user and password of every URL in it masked."""
-    return _URL_USER.sub("***", text)
+def without_secrets(text: str) -> str:
+    """The text with what may be secret in a URL masked: user and password, and the values of its query."""
+    if "://" not in text:
+        return text
+    return _URL_QUERY.sub(r"\1=***", _URL_USER.sub("***", text))
 
 
 def describe() -> tuple[Row, ...]:

@@ -14,7 +14,8 @@ from agent_tracer.server.config_values import HttpUrl, Section
 
 SignalName = Literal["traces", "logs", "metrics"]
 ExporterName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
-LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", "::"})  # noqa: S104 - to send to, not to bind
+"""Hosts of endpoints on this machine. Whoever connects to the unspecified address arrives at the loopback."""
 
 
 class ExporterTls(Section):
@@ -159,7 +160,17 @@ def _is_own(named: str, host: str) -> bool:
     if named == "localhost":
         return bound.is_loopback or bound.is_unspecified
     try:
-        address = ipaddress.ip_address(named)
+        address = reached_address(named)
     except ValueError:
         return False
-    return address == bound or (bound.is_unspecified and (address.is_loopback or address.is_unspecified))
+    return address == bound or (bound.is_unspecified and address.is_loopback)
+
+
+def reached_address(named: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Where a connection to an address arrives. Raises ValueError where it is none."""
+    address = ipaddress.ip_address(named.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    if address.is_unspecified:
+        return ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")  # noqa: PLR2004
+    return address

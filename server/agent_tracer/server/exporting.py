@@ -27,7 +27,13 @@ from agent_tracer.server.adapters.exporters.otlp_http import OtlpHttp
 from agent_tracer.server.adapters.exporters.phoenix import Phoenix
 from agent_tracer.server.adapters.journal import FileJournal
 from agent_tracer.server.config import Settings
-from agent_tracer.server.config_exporters import Exporter, PhoenixExporter, own_port, pointed_at_itself
+from agent_tracer.server.config_exporters import (
+    Exporter,
+    PhoenixExporter,
+    own_port,
+    pointed_at_itself,
+    reached_address,
+)
 from agent_tracer.server.domain.signals import Signal
 from agent_tracer.server.limits import EXPORT_HOLD_SECONDS, EXPORT_RESOLVE_SECONDS, EXPORT_STOP_SECONDS
 from agent_tracer.server.ports.export import ExportTarget
@@ -97,7 +103,8 @@ def _state(forwarder: Forwarder) -> ForwarderState:
 
 def _check(forwarder: Forwarder) -> Check:
     async def check() -> Component:
-        return Component(ok=True, detail=forwarder.state.trouble)
+        state = forwarder.state
+        return Component(ok=True, detail=state.trouble or state.notice)
 
     return check
 
@@ -141,7 +148,7 @@ def _is_own(address: str, host: str) -> bool:
     """Whether a connection to the address would reach a listener bound to the host."""
     if ipaddress.ip_address(host).is_unspecified:
         return _is_of_this_machine(address)
-    return ipaddress.ip_address(address.partition("%")[0]) == ipaddress.ip_address(host)
+    return reached_address(address) == ipaddress.ip_address(host)
 
 
 def _is_of_this_machine(address: str) -> bool:

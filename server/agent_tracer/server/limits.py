@@ -884,8 +884,22 @@ EXPORT_RETRY_AFTER_SECONDS_MAX: Final = 600.0
 """Longest pause that a backend can ask for: a wrong clock must not stop an exporter for a day."""
 
 EXPORT_FAILURES_MAX: Final = 16
-"""Times that a backend may fail (HTTP 500, gRPC INTERNAL) on the same request until it counts as refused: with the
-pauses between, four to six minutes, in which a backend restarts."""
+"""Times that a backend may fail (HTTP 500, gRPC INTERNAL) in a row on the same request until it is given up: with the
+pauses between, 2.5 to 5 minutes, in which a backend restarts. By OTLP none of these would be sent again at all."""
+
+EXPORT_DOUBTS_MAX: Final = 5
+"""Times in a row that a backend must not take a signal while it takes another, until it counts as one that lacks it:
+with the pauses between, 4 to 8 seconds, in which a proxy's paths or a backend's parts come up one after another."""
+
+EXPORT_ASK_AGAIN_SECONDS: Final = 30.0
+"""How often a backend is asked for a signal that it lacks: one that has learnt it gets it within half a minute."""
+
+EXPORT_TELL_SECONDS: Final = 60.0
+"""How often the log says that a backend leaves items out, of each signal and reason: the counters have each of them."""
+
+EXPORT_KEEPALIVE_SECONDS: Final = 2.0
+"""How long an unused HTTP connection to a backend is kept: less than the 5 s after which uvicorn (Phoenix) closes its
+end, for a request at that moment is lost with the connection. SDKs send each 5 s."""
 
 EXPORT_REFUSALS_MAX: Final = 256
 """Refused requests while the bad items of one batch are looked for by halving: enough for ten bad ones among thousands.

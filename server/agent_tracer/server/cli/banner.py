@@ -11,7 +11,7 @@ from rich.text import Text
 
 from agent_tracer.server.app import Started
 from agent_tracer.server.cli.console import console
-from agent_tracer.server.config import without_user
+from agent_tracer.server.config import without_secrets
 
 _REST: Final = {
     "tracer": ("port", "traces, correlation, OTLP, metrics"),
@@ -50,7 +50,7 @@ def _addresses(started: Started) -> Table:
         table.add_row("  Prometheus", f"http://{host}:{settings.metrics.prometheus.port}/metrics", "")
     for name, exporter in settings.exporters.enabled().items():
         table.add_row(
-            "  To", without_user(exporter.endpoint), f"{', '.join(sorted(exporter.sends))} (exporters.{name})"
+            "  To", without_secrets(exporter.endpoint), f"{', '.join(sorted(exporter.sends))} (exporters.{name})"
         )
     table.add_row("  Data", str(settings.data_dir), "")
     return table

@@ -30,6 +30,10 @@ class BackendFailedError(BackendDownError):
     """The backend failed on this request. Perhaps on any, perhaps on this one however often it is sent."""
 
 
+class SignalNotTakenError(BackendDownError):
+    """The backend has nothing that takes this signal at its address: it lacks the signal, or the address is wrong."""
+
+
 class ExportRefusedError(Exception):
     """The backend will never take this request as it is; a part of it perhaps. The text says why, briefly."""
 
@@ -55,7 +59,8 @@ class ExportTarget(Protocol):
     async def send(self, signal: Signal, payloads: Payloads) -> Taken:
         """Send one of the requests that `prepare` gave, or a part of one. Returns when the backend has answered.
 
-        Bounded in time. Raises BackendDownError, BackendFailedError, ExportRefusedError.
+        An empty request (no bytes) tells whether the signal is taken at all, and leaves nothing behind.
+        Bounded in time. Raises BackendDownError and what is below it, ExportRefusedError.
         """
         ...
 
@@ -80,5 +85,6 @@ class ExportMetrics(Protocol):
         ...
 
 
-SKIP_REASONS = ("refused", "rejected", "failed")
-"""Refused by the backend, left out by it in a partial success, or it failed on them again and again."""
+SKIP_REASONS = ("refused", "rejected", "failed", "unsupported")
+"""Refused by the backend, left out by it in a partial success, it failed on them again and again, or it lacks their
+signal."""

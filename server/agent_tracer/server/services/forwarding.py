@@ -30,13 +30,17 @@ from agent_tracer.server.ports.export import (
     ExportRefusedError,
     ExportTarget,
     Payloads,
+    SignalNotTakenError,
 )
 from agent_tracer.server.ports.journal import Journal, JournalClosedError, JournalReader, Position, Record
 from agent_tracer.server.services.forwarding_commits import HeldCommits
+from agent_tracer.server.services.forwarding_left_out import LeftOut
 from agent_tracer.server.services.forwarding_pauses import Pauses
+from agent_tracer.server.services.forwarding_signals import LackedSignals
 
 _log: Final = structlog.get_logger("exporters")
 _FAULT: Final = "passing telemetry on fails; the server's log has the reason"
+_LACKED: Final = "the backend lacks the signal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +48,17 @@ class ForwarderState:
     """For /readyz, metrics and doctor. `trouble` is empty while the backend takes what it is sent.
 
     `lag_seconds`: the age of the oldest record that the backend does not have; 0 where it has everything.
+    `notice`: what to change though telemetry goes on, mostly nothing.
     """
 
     trouble: str
     lag_bytes: int
     lag_seconds: float
+    notice: str = ""
+
+
+class _DoubtedError(BackendDownError):
+    """It looks as if the backend lacked the signal; it is asked some times more before that counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +97,8 @@ class Forwarder:
         self._metrics = metrics
         self._passed = reader.committed
         self._held = HeldCommits(reader, hold_seconds)
+        self._left_out = LeftOut(name, metrics)
+        self._lacked = LackedSignals(name, signals, target)
         self._was_gone = False
         self._pauses = Pauses(chance)
         self._sleep = sleep
@@ -98,13 +110,14 @@ class Forwarder:
         self._failures_max = EXPORT_FAILURES_MAX
         self._stopping = asyncio.Event()
         self._trouble = ""
+        self._told: set[str] = set()
 
     @property
     def state(self) -> ForwarderState:
         """How it is doing. Cheap."""
         lag_bytes = max(0, self._journal.durable_end - self._passed)
         seconds = 0.0 if self._oldest_ns is None else (self._clock_ns() - self._oldest_ns) / 1e9
-        return ForwarderState(self._trouble, lag_bytes, max(0.0, seconds))
+        return ForwarderState(self._trouble, lag_bytes, max(0.0, seconds), self._lacked.notice)
 
     async def run(self) -> None:
         """Pass on until the journal is closed, then what it still holds; trouble ends that."""
@@ -126,17 +139,14 @@ class Forwarder:
     async def _more(self) -> None:
         """Return when there is more to pass on; meanwhile the cursor follows."""
         while True:
-            with suppress(OSError):  # a full disk: the cursor follows later
-                await self._held.release()
+            await self._held.release()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._held.seconds_left()):
                     return await self._journal.wait_beyond(self._passed)
 
     async def _drain(self) -> None:
-        while self._passed < self._journal.durable_end:
-            await self._pass_on()
-            if self._trouble:
-                return
+        while self._passed < self._journal.durable_end and await self._pass_on():
+            pass
 
     async def _linger(self) -> None:
         """Let more records gather, unless enough have."""
@@ -144,7 +154,7 @@ class Forwarder:
         if waiting < EXPORT_BATCH_BYTES and not self._stopping.is_set():
             await self._pause(EXPORT_LINGER_SECONDS)
 
-    async def _pass_on(self) -> None:
+    async def _pass_on(self) -> bool:
         """One batch. When the server stops, an attempt that fails is the last; the cursor stays before the batch."""
         try:
             records = await asyncio.to_thread(
@@ -154,19 +164,20 @@ class Forwarder:
                 # Where nothing can be read of what is left, the reader has passed it.
                 self._passed = max(self._passed, self._reader.committed)
                 await self._sleep(EXPORT_LINGER_SECONDS)
-                return
+                return True
             self._oldest_ns = records[0].received_ns
             self._refusals = self._failures = 0
             self._failures_max = EXPORT_FAILURES_MAX
             self._waiting.extend(await asyncio.to_thread(self._requests, records))
             if await self._send_all():
                 await self._passed_by(records[-1].end)
-                return
+                return True
         except Exception:  # noqa: BLE001 - whatever is wrong with one exporter, the server goes on
             _log.exception("passing telemetry on failed; it is tried again", exporter=self.name)
             self._trouble = _FAULT
         await self._start_over()
         await self._pause(self._pauses.following(None))
+        return False
 
     async def _passed_by(self, end: Position) -> None:
         """The backend has everything before; once more, where it may have lost what it had."""
@@ -199,29 +210,52 @@ class Forwarder:
         """Send what waits, first to last, however long it takes. False when the server stops before it is done."""
         while self._waiting:
             request = self._waiting[0]
+            if self._lacked.is_lacked(request.signal):
+                await self._leave_out("unsupported", _LACKED)
+                continue
             try:
-                taken = await self._target.send(request.signal, request.payloads)
-            except ExportRefusedError as error:
-                await self._refused(request, "refused", str(error))
+                await self._send(request)
             except BackendDownError as error:
-                if await self._given_up(request, error):
-                    continue
-                self._was_gone |= isinstance(error, BackendGoneError)
-                self._tell_down(str(error))
-                if self._stopping.is_set():
+                if not await self._given_up(request, error) and not await self._later(request, error):
                     return False
-                await self._pause(self._pauses.following(error.retry_seconds))
-                self._metrics.retried(request.signal)
-            else:
-                self._failures = 0
+        return True
+
+    async def _send(self, request: _Request) -> None:
+        """One attempt. What the backend will never take is left out. Raises BackendDownError."""
+        try:
+            taken = await self._target.send(request.signal, request.payloads)
+        except ExportRefusedError as error:
+            self._tell_back(request.signal)
+            await self._refused(request, "refused", str(error))
+        except SignalNotTakenError as error:
+            is_lacked = await self._lacked.judge(request.signal, error)
+            if is_lacked or self._trouble:
                 self._tell_back()
-                await self._count(request, taken.rejected, taken.reason)
-                self._waiting.popleft()
+            if not is_lacked:
+                raise _DoubtedError(str(error)) from None
+            await self._leave_out("unsupported", _LACKED)
+        else:
+            self._failures = 0
+            self._tell_back(request.signal)
+            await self._count(request, taken.rejected, taken.reason)
+            self._waiting.popleft()
+
+    async def _later(self, request: _Request, error: BackendDownError) -> bool:
+        """Wait for the next attempt. False when the server stops instead."""
+        self._was_gone |= isinstance(error, BackendGoneError)
+        if not isinstance(error, _DoubtedError):
+            self._tell_down(str(error))
+        if self._stopping.is_set():
+            return False
+        await self._pause(self._pauses.following(error.retry_seconds))
+        self._metrics.retried(request.signal)
         return True
 
     async def _given_up(self, request: _Request, error: BackendDownError) -> bool:
         """Whether a failure is the request's own by now. Then its parts get one attempt each."""
         if not isinstance(error, BackendFailedError):
+            # Another trouble in between: it is the backend that is not well.
+            self._failures, self._failures_max = 0, EXPORT_FAILURES_MAX
             return False
         self._failures += 1
         if self._failures < self._failures_max:
@@ -234,36 +268,42 @@ class Forwarder:
         items = await asyncio.to_thread(_items, request)
         rejected = min(max(rejected, 0), items)
         if rejected:
-            self._metrics.skipped(request.signal, "rejected", rejected)
-            _log.warning("a backend left items out", exporter=self.name, items=rejected, reason=reason)
+            self._left_out.add(request.signal, "rejected", rejected, reason)
         self._metrics.sent(request.signal, items - rejected)
 
     async def _refused(self, request: _Request, kind: str, reason: str) -> None:
         """In two halves, so that only what is bad is left out; nothing of it stands in the way of what follows."""
-        self._tell_back()
-        self._waiting.popleft()
         self._refusals += 1
         parts = await asyncio.to_thread(_parts, request) if self._refusals < EXPORT_REFUSALS_MAX else ()
         if parts:
+            self._waiting.popleft()
             self._waiting.extendleft(reversed(parts))
-            return
-        items = await asyncio.to_thread(_items, request)
-        self._metrics.skipped(request.signal, kind, items)
-        _log.error("a backend refuses items; they are left out", exporter=self.name, items=items, reason=reason)
+        else:
+            await self._leave_out(kind, reason)
+
+    async def _leave_out(self, kind: str, reason: str) -> None:
+        """The first of what waits."""
+        request = self._waiting.popleft()
+        self._left_out.add(request.signal, kind, await asyncio.to_thread(_items, request), reason)
 
     def _tell_down(self, problem: str) -> None:
-        """Once in the log, however long it takes."""
-        if not self._trouble:
+        """Each problem once in the log, however long it takes."""
+        if problem not in self._told:
+            self._told.add(problem)
             _log.warning(
                 "a backend takes nothing; the journal keeps what it misses", exporter=self.name, reason=problem
             )
         self._trouble = problem
 
-    def _tell_back(self) -> None:
+    def _tell_back(self, signal: Signal | None = None) -> None:
+        """The backend is there, and has a place for the signal."""
         if self._trouble:
             _log.info("a backend is back", exporter=self.name, lag_bytes=self.state.lag_bytes)
         self._trouble = ""
+        self._told.clear()
         self._pauses.reset()
+        if signal is not None:
+            self._lacked.takes(signal)
 
     async def _pause(self, seconds: float) -> None:
         """The server's stop ends it."""

@@ -3,8 +3,14 @@
 import asyncio
 import time
 from collections import deque
+from typing import Final
 
+import structlog
+
+from agent_tracer.server.limits import EXPORT_RETRY_SECONDS_MAX
 from agent_tracer.server.ports.journal import JournalReader, Position
+
+_log: Final = structlog.get_logger("exporters")
 
 
 class HeldCommits:
@@ -15,6 +21,7 @@ class HeldCommits:
         self._reader = reader
         self._seconds = seconds
         self._waiting: deque[tuple[float, Position]] = deque()
+        self._is_failing = False
 
     @property
     def is_holding(self) -> bool:
@@ -27,12 +34,21 @@ class HeldCommits:
         await self.release()
 
     async def release(self) -> None:
-        """Commit the last position whose time has come. Raises OSError."""
+        """Commit the last position whose time has come. On a disk that does not take it, it waits on."""
         due: Position | None = None
         while self._waiting and self._waiting[0][0] <= time.monotonic():
             due = self._waiting.popleft()[1]
-        if due is not None:
+        if due is None:
+            return
+        try:
             await asyncio.to_thread(self._reader.commit, due)
+        except OSError as error:
+            self._waiting.appendleft((time.monotonic() + EXPORT_RETRY_SECONDS_MAX, due))
+            if not self._is_failing:
+                _log.warning("a cursor cannot be kept; after a restart, some is sent again", errno=error.errno)
+            self._is_failing = True
+        else:
+            self._is_failing = False
 
     def seconds_left(self) -> float | None:
         """Until the next one's time has come; None where none waits."""

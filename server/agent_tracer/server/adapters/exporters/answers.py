@@ -1,8 +1,9 @@
 """What a backend's answer means for the request: taken, again later, or never.
 
 OTLP 1.x, "Failures" of OTLP/gRPC and OTLP/HTTP, says what may be sent again. Beyond it, what an operator can mend (a
-wrong key, a wrong path) is waited for rather than given up, and a backend that fails without saying for how long is
-asked some more times.
+wrong key, a wrong path) is waited for rather than given up, as is every other status of 5xx than 500, which proxies
+make in the place of a backend that is away; and a backend that fails (500) is asked some more times. Whether a signal
+that is not taken is a wrong path is for the caller to say, who knows of the other signals.
 """
 
 import re
@@ -24,8 +25,8 @@ from agent_tracer.server.limits import EXPORT_REASON_CHARACTERS_MAX
 from agent_tracer.server.ports.export import (
     BackendDownError,
     BackendFailedError,
-    BackendGoneError,
     ExportRefusedError,
+    SignalNotTakenError,
     Taken,
 )
 
@@ -37,14 +38,21 @@ _RESPONSES: Final[Mapping[Signal, tuple[type[Message], str]]] = {
 _ADVICE: Final = {
     401: ".headers", 403: ".headers", 407: ".headers",
     404: ".endpoint", 405: ".endpoint", 410: ".endpoint", 501: ".endpoint",
+    415: ".protocol and .compression", 421: ".endpoint", 426: ".protocol",
 }  # fmt: skip
 """HTTP statuses that only the settings, ours or the backend's, can mend."""
 
-_HTTP_LATER: Final = frozenset({408, 425, 429, 502, 503, 504})
+_HTTP_NOT_TAKEN: Final = frozenset({404, 405, 410, 501})
+"""Of these, what a path gets that nobody serves."""
+
+_HTTP_LATER: Final = frozenset({408, 425, 429})
+_WEB_PAGE: Final = "text/html"
+_WANTS_TLS: Final = re.compile(rb"HTTPS|SSL-enabled server port")
+"""What Go's servers, nginx and Apache say with status 400 to HTTP where they expect TLS."""
+
 _CODE_ADVICE: Final = {
     grpc.StatusCode.UNAUTHENTICATED: ".headers",
     grpc.StatusCode.PERMISSION_DENIED: ".headers",
-    grpc.StatusCode.UNIMPLEMENTED: ".endpoint and .protocol",
     grpc.StatusCode.NOT_FOUND: ".endpoint",
 }
 _CODES_LATER: Final = frozenset({
@@ -54,6 +62,9 @@ _CODES_LATER: Final = frozenset({
 _CODES_FAILED: Final = frozenset({
     grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.RESOURCE_EXHAUSTED,
 })  # fmt: skip
+_PROXYS_STATUS: Final = re.compile(r"http2 header with status: ([1-9][0-9]{2})")
+"""What grpc says of an answer that is none of gRPC's, such as that of a proxy before a backend that is away."""
+
 _TOO_LARGE: Final = re.compile("larger than max|too large", re.IGNORECASE)
 _OK, _REDIRECT, _CLIENT_ERROR, _SERVER_ERROR = 200, 300, 400, 500
 
@@ -63,13 +74,22 @@ def raise_for_status(key: str, status: int, retry_after: str | None) -> None:
     if _OK <= status < _REDIRECT:
         return
     answer = f"the backend of {key} answers HTTP {status}"
-    if status in _HTTP_LATER:
-        raise BackendDownError(answer, retry_after_seconds(retry_after, time.time()))
     if advice := ".endpoint" if _REDIRECT <= status < _CLIENT_ERROR else _ADVICE.get(status):
-        raise BackendDownError(f"{answer}: see to {key}{advice}")
-    if status >= _SERVER_ERROR:
+        kind = SignalNotTakenError if status in _HTTP_NOT_TAKEN else BackendDownError
+        raise kind(f"{answer}: see to {key}{advice}")
+    if status == _SERVER_ERROR:
         raise BackendFailedError(answer, retry_after_seconds(retry_after, time.time()))
+    if status in _HTTP_LATER or status > _SERVER_ERROR:
+        raise BackendDownError(answer, retry_after_seconds(retry_after, time.time()))
     raise ExportRefusedError(answer)
+
+
+def raise_for_content(key: str, status: int, content_type: str, body: bytes, *, secure: bool) -> None:
+    """Raise where an answer shows that nobody there takes telemetry, whatever its status says."""
+    if status == _CLIENT_ERROR and not secure and _WANTS_TLS.search(body):
+        raise BackendDownError(f"the backend of {key} expects TLS: begin {key}.endpoint with https://")
+    if _OK <= status < _REDIRECT and content_type.strip().lower().startswith(_WEB_PAGE):
+        raise SignalNotTakenError(f"the backend of {key} answers with a web page: see to {key}.endpoint")
 
 
 def retry_after_seconds(header: str | None, now: float) -> float | None:
@@ -83,12 +103,14 @@ def retry_after_seconds(header: str | None, now: float) -> float | None:
 
 
 def raise_for_rpc(key: str, error: grpc.aio.AioRpcError) -> NoReturn:
-    """Raise what a failed call means."""
+    """Raise what the answer to a call means that failed."""
     code, details = error.code(), error.details() or ""
     answer = f"the backend of {key} answers {code.name}"
     seconds = _retry_info(error)
-    if code is grpc.StatusCode.UNAVAILABLE and seconds is None:
-        raise BackendGoneError(answer)
+    if proxys := _PROXYS_STATUS.search(details):
+        raise_for_status(key, int(proxys[1]), None)
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        raise SignalNotTakenError(f"{answer}: see to {key}.endpoint and .protocol")
     if code in _CODES_LATER or (code is grpc.StatusCode.RESOURCE_EXHAUSTED and seconds is not None):
         raise BackendDownError(answer, seconds)
     if advice := _CODE_ADVICE.get(code):

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from agent_tracer.server.adapters.exporters.destination import Destination
+from agent_tracer.server.adapters.exporters.destination import GRPC, Destination
 
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9_.-]+")
 _HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]*")
 """What both HTTP (RFC 9110, 5.5) and gRPC take: printable ASCII."""
+
+_BINARY: Final = "-bin"
+"""How names of gRPC's binary headers end, which no setting can hold."""
 
 
 class ConnectionSettingError(Exception):
@@ -53,6 +56,13 @@ class TlsFiles:
         return ca, (self.key or self.certificate).read_bytes(), self.certificate.read_bytes()
 
 
+def untrusted(key: str, why: str = "") -> str:
+    """A backend whose certificate does not stand the check."""
+    return (
+        f"the certificate of the backend of {key} is not trusted{f' ({why})' if why else ''}: see to {key}.tls.ca_file"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Connection:
     """`key` is the exporter's in the settings, for texts. `headers` have their values in them: never shown."""
@@ -71,6 +81,8 @@ class Connection:
                 raise ConnectionSettingError("headers has a name that no header can have")
             if not _HEADER_VALUE.fullmatch(value):
                 raise ConnectionSettingError(f"headers.{name} holds a character that no header can have")
+            if self.destination.protocol == GRPC and name.lower().endswith(_BINARY):
+                raise ConnectionSettingError(f"headers.{name} is binary in gRPC: leave it out, or use http/protobuf")
 
     @property
     def all_headers(self) -> dict[str, str]:

@@ -6,10 +6,10 @@ from typing import Final
 import grpc
 
 from agent_tracer.server.adapters.exporters.answers import raise_for_rpc, taken
-from agent_tracer.server.adapters.exporters.connection import Connection
+from agent_tracer.server.adapters.exporters.connection import Connection, untrusted
 from agent_tracer.server.domain.signals import Signal
 from agent_tracer.server.limits import EXPORT_ANSWER_BYTES_MAX
-from agent_tracer.server.ports.export import Payloads, Taken
+from agent_tracer.server.ports.export import BackendGoneError, Payloads, Taken
 
 _METHODS: Final = {
     Signal.TRACES: "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
@@ -22,6 +22,9 @@ _OPTIONS: Final = (
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_retries", 0),  # the forwarder's own, which it counts
 )
+
+_CODES_OF_CONNECTIONS: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
+"""What a call ends with where the connection is dead; one to a host that vanished is given up by TCP after minutes."""
 
 
 class OtlpGrpc:
@@ -47,8 +50,11 @@ class OtlpGrpc:
                 b"".join(payloads), timeout=self._connection.timeout_seconds, metadata=self._metadata
             )
         except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.UNAVAILABLE:
+            has_failed = self._opened().get_state() is grpc.ChannelConnectivity.TRANSIENT_FAILURE
+            if error.code() in _CODES_OF_CONNECTIONS:
                 await self.aclose()  # a channel has pauses of its own between attempts, and its addresses grow old
+            if has_failed and error.code() is grpc.StatusCode.UNAVAILABLE:
+                raise BackendGoneError(_unreachable(key, error.details() or "")) from None
             raise_for_rpc(key, error)
         return taken(signal, answer)
 
@@ -68,3 +74,9 @@ class OtlpGrpc:
                 credentials = grpc.ssl_channel_credentials(*self._tls)
                 self._channel = grpc.aio.secure_channel(target, credentials, _OPTIONS, zipped)
         return self._channel
+
+
+def _unreachable(key: str, details: str) -> str:
+    if "CERTIFICATE_VERIFY_FAILED" in details:
+        return untrusted(key)
+    return f"the backend of {key} cannot be reached"

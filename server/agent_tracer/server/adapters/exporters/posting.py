@@ -2,11 +2,12 @@
 
 import asyncio
 import gzip
+import ssl
 from typing import TYPE_CHECKING, Final
 
-from agent_tracer.server.adapters.exporters.answers import raise_for_status
-from agent_tracer.server.adapters.exporters.connection import Connection
-from agent_tracer.server.limits import EXPORT_ANSWER_BYTES_MAX
+from agent_tracer.server.adapters.exporters.answers import raise_for_content, raise_for_status
+from agent_tracer.server.adapters.exporters.connection import Connection, untrusted
+from agent_tracer.server.limits import EXPORT_ANSWER_BYTES_MAX, EXPORT_KEEPALIVE_SECONDS
 from agent_tracer.server.ports.export import BackendDownError, BackendGoneError
 
 if TYPE_CHECKING:
@@ -39,13 +40,17 @@ class Poster:
                 asyncio.timeout(seconds),  # httpx's own is for each read, and a slow sender gives one byte a read
                 self._opened().stream("POST", url, content=body, headers=headers) as response,
             ):
-                answer = await _bounded(response)
-                raise_for_status(key, response.status_code, response.headers.get("retry-after"))
-                return answer, response.headers.get("content-type", "")
+                answer, status = await _bounded(response), response.status_code
+                kind = response.headers.get("content-type", "")
+                raise_for_content(key, status, kind, answer, secure=self._tls is not None)
+                raise_for_status(key, status, response.headers.get("retry-after"))
+                return answer, kind
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise BackendGoneError(_unreachable(key, error)) from None
         except (TimeoutError, httpx.TimeoutException):
             raise BackendDownError(f"the backend of {key} does not answer within {seconds:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, OSError) as error:
-            raise BackendGoneError(f"the backend of {key} cannot be reached ({type(error).__name__})") from None
+            raise BackendDownError(f"the backend of {key} gives no answer ({type(error).__name__})") from None
 
     async def aclose(self) -> None:
         """Close the connection."""
@@ -57,12 +62,24 @@ class Poster:
         import httpx  # noqa: PLC0415 - start-up time
 
         if self._client is None:
+            seconds = self._connection.timeout_seconds
             self._client = httpx.AsyncClient(
                 headers=self._connection.all_headers,
-                timeout=self._connection.timeout_seconds,
+                timeout=httpx.Timeout(seconds, connect=seconds / 2),  # so that "nobody there" is told from "slow"
+                limits=httpx.Limits(keepalive_expiry=EXPORT_KEEPALIVE_SECONDS),
                 verify=self._tls if self._tls is not None else True,
             )
         return self._client
+
+
+def _unreachable(key: str, error: BaseException) -> str:
+    """Why there is no connection, without the address: it may hold a secret."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return untrusted(key, cause.verify_message)
+        cause = cause.__cause__ or cause.__context__
+    return f"the backend of {key} cannot be reached ({type(error).__name__})"
 
 
 async def _bounded(response: "httpx.Response") -> bytes:
