@@ -342,8 +342,8 @@ class TestClickHouseTelemetry(TelemetryWindowContract):
         self, engine: Engine, window: TelemetryWindow, shop: Shop
     ) -> None:
         before_ns = time.time_ns()
-        for trace in range(1, 41):
-            await shop.spans(("front", trace, 1, 0, 0, 100, 2), ("back", trace, 2, 1, 1, 60, 2))
+        await shop.spans(*(("front", trace, 1, 0, 0, 100, 2) for trace in range(1, 41)))
+        await shop.spans(*(("back", trace, 2, 1, 1, 60, 2) for trace in range(1, 41)))
         await ClickHouseSettler(engine).settle(ReceivedRange(before_ns, time.time_ns()))
 
         calls = await window.calls(shop.tenant, PLAN)
@@ -364,9 +364,8 @@ class TestClickHouseTelemetry(TelemetryWindowContract):
         self, window: TelemetryWindow, shop: Shop, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(logs, "TELEMETRY_SAMPLE_LOGS_MAX", 10)
-        for at in range(40):
-            severity = 17 if at % 2 else 9
-            await shop.log("front", at, "refused" if at % 2 else "asked", severity_number=severity)
+        kinds = (("asked", {"severity_number": 9}), ("refused", {"severity_number": 17}))
+        await shop.logs("front", *((at, *kinds[at % 2]) for at in range(40)))
 
         found = await window.logs(shop.tenant, PLAN)
 

@@ -21,7 +21,7 @@ def stored(data_directory: Path, *statements: str) -> list[list[Any]]:
         input=json.dumps(statements),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert done.returncode == 0, done.stderr

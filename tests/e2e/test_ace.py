@@ -9,7 +9,7 @@ import pytest
 from google.rpc import code_pb2
 
 from agent_tracer.v1 import ace_pb2, trace_pb2
-from tests.e2e.talk import TRACES, create, error_info, message, refusal, rest, unique, wrong_fields
+from tests.e2e.talk import TRACES, analysed, create, error_info, message, refusal, rest, unique, wrong_fields
 from tests.fixtures.program import Program
 
 SCORE, BENCHMARKS, COMPARE = "/api/v1/ace/score", "/api/v1/ace/benchmarks", "/api/v1/ace/compare"
@@ -36,13 +36,23 @@ def send(traces: httpx.Client, agent_id: str, successes: int, failures: int, **f
     return ids
 
 
+def scored(ace: httpx.Client, agent_id: str, tasks: int) -> ace_pb2.AgentScore:
+    """Of so many tasks."""
+    return analysed(
+        lambda: ace.post(SCORE, json={"agentId": agent_id}),
+        ace_pb2.AgentScore,
+        lambda found: found.sample_size == tasks,
+    )
+
+
 def test_the_call_of_the_documentation_answers(traces: httpx.Client, ace: httpx.Client) -> None:
     first = (
         '{"traceId":"trace-abc123","agentId":"tdd-enforcer-001","operation":"test-validation","duration":2500,'
         '"status":"success","metadata":{"coverage":85,"tests_run":150}}'
     )
     traces.post(TRACES, content=first)
-    score = message(ace.post(SCORE, content='{"agentId":"tdd-enforcer-001","period":"24h"}'), ace_pb2.AgentScore)
+    asked = '{"agentId":"tdd-enforcer-001","period":"24h"}'
+    score = analysed(lambda: ace.post(SCORE, content=asked), ace_pb2.AgentScore, lambda found: found.sample_size == 1)
     assert (score.agent_id, score.period, score.sample_size) == ("tdd-enforcer-001", "24h", 1)
     assert score.quality == pytest.approx(0.85)
     assert 0 < score.intervals["overall"].lower <= score.overall <= score.intervals["overall"].upper < 1
@@ -51,10 +61,10 @@ def test_the_call_of_the_documentation_answers(traces: httpx.Client, ace: httpx.
 
 def test_a_score_stands_on_what_was_acknowledged_before_it(traces: httpx.Client, ace: httpx.Client) -> None:
     agent_id = unique("coder")
-    ids = send(traces, agent_id, 16, 4)
+    ids = send(traces, agent_id, 16, 4, taskType=unique("review"))
     judged = {"evaluation": {"name": "correct", "score": 0.5}}
     assert traces.post(f"{TRACES}/{ids[0]}/evaluations", json=judged["evaluation"]).status_code == 200
-    score = message(ace.post(SCORE, json={"agentId": agent_id}), ace_pb2.AgentScore)
+    score = scored(ace, agent_id, 20)
     named = {component.name: component for component in score.components}
     assert (score.sample_size, named["success_rate"].value) == (20, 0.8)
     assert (named["correct"].value, named["correct"].source) == (0.5, "evaluations")
@@ -74,7 +84,7 @@ def test_figures_of_the_caller_take_the_place_of_traced_ones(ace: httpx.Client) 
 def test_scores_are_published_as_a_metric(program: Program, traces: httpx.Client, ace: httpx.Client) -> None:
     agent_id = unique("published")
     send(traces, agent_id, 3, 0)
-    score = message(ace.post(SCORE, json={"agentId": agent_id}), ace_pb2.AgentScore)
+    score = scored(ace, agent_id, 3)
     line = f'agent_tracer_ace_score{{agent_id="{agent_id}",dimension="reliability"}} {score.reliability}'
     assert line in traces.get("/metrics").text
 
@@ -98,6 +108,7 @@ def test_a_benchmark_ranks_agents_and_is_kept(traces: httpx.Client, ace: httpx.C
     good, bad = unique("good"), unique("bad")
     send(traces, good, 40, 0, duration=100)
     send(traces, bad, 10, 30, duration=900)
+    assert [scored(ace, agent_id, 40).sample_size for agent_id in (good, bad)] == [40, 40]
     asked = {"agentId": bad, "compareAgainst": [good], "tasks": [{"type": "review", "count": 100}]}
     made = message(ace.post(BENCHMARKS, json=asked), ace_pb2.Benchmark)
     assert [(a.agent_id, a.overall_rank, a.rank_lower, a.rank_upper, a.dominated) for a in made.agents] == [
@@ -114,6 +125,7 @@ def test_a_benchmark_of_the_last_tasks_leaves_out_earlier_ones(traces: httpx.Cli
     agent_id = unique("learner")
     send(traces, agent_id, 0, 5)
     send(traces, agent_id, 5, 0)
+    assert scored(ace, agent_id, 10).sample_size == 10
     asked = {"agentId": agent_id, "tasks": [{"type": "review", "count": 5}]}
     made = message(ace.post(BENCHMARKS, json=asked), ace_pb2.Benchmark)
     assert (made.scores["review"].score, made.scores["review"].task_count) == (1.0, 5)
@@ -127,6 +139,7 @@ def test_versions_are_compared_by_any_attribute(traces: httpx.Client, ace: httpx
     agent_id = unique("versions")
     version(traces, agent_id, "a", 40, 0)
     version(traces, agent_id, "b", 10, 30)
+    assert scored(ace, agent_id, 80).sample_size == 80
     asked = {"agentId": agent_id, "attribute": "prompt", "base": "a", "candidate": "b"}
     found = message(ace.post(COMPARE, json=asked), ace_pb2.VersionComparison)
     (success,) = [measure for measure in found.measures if measure.measure == "success_rate"]

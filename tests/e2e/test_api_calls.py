@@ -69,7 +69,7 @@ def test_the_first_call_of_the_documentation_is_read_back(http: httpx.Client) ->
 
 
 def test_a_created_trace_is_readable_at_once_and_quickly(http: httpx.Client) -> None:
-    """Idle, that is: the best of several medians, so that another program on the machine does not decide."""
+    """Idle, that is: the best of the medians of a minute, so that another program on the machine does not decide."""
 
     def pair() -> float:
         trace_id = unique("quick")
@@ -81,7 +81,8 @@ def test_a_created_trace_is_readable_at_once_and_quickly(http: httpx.Client) -> 
         return took
 
     medians: list[float] = []
-    while len(medians) < 8 and min(medians, default=1) >= 0.1:
+    deadline = time.monotonic() + 60
+    while min(medians, default=1) >= 0.1 and time.monotonic() < deadline:
         medians.append(statistics.median(pair() for _ in range(5)))
     print(f"created and read back in {', '.join(f'{m * 1000:.0f}' for m in medians)} ms")
     assert min(medians) < 0.1

@@ -9,7 +9,7 @@ import pytest
 from google.rpc import code_pb2
 
 from agent_tracer.v1 import atlas_pb2
-from tests.e2e.talk import create, error_info, message, refusal, rest, unique, wrong_fields
+from tests.e2e.talk import analysed, counted, create, error_info, message, refusal, rest, unique, wrong_fields
 from tests.fixtures.program import Program
 
 ANALYTICS, OPTIMIZE = "/api/v1/atlas/analytics", "/api/v1/atlas/optimize"
@@ -52,7 +52,11 @@ def test_an_agent_that_becomes_faster_is_said_to_improve(traces: httpx.Client, a
     agent_id = unique("api-builder")
     send_days(traces, agent_id, 12)
     asked = {"period": "30d", "endTime": day(20)}
-    found = message(atlas.get(f"{ANALYTICS}/{agent_id}", params=asked), atlas_pb2.LearningAnalysis)
+    found = analysed(
+        lambda: atlas.get(f"{ANALYTICS}/{agent_id}", params=asked),
+        atlas_pb2.LearningAnalysis,
+        lambda answer: sum(point.task_count for point in answer.curve) == 36,
+    )
     assert (found.agent_id, found.period, found.verdict) == (agent_id, "30d", "improving")
     assert found.tasks.initial.task_count == found.tasks.current.task_count == 12
     expected = 1 - found.tasks.current.avg_duration / found.tasks.initial.avg_duration
@@ -67,7 +71,11 @@ def test_an_agent_that_becomes_faster_is_said_to_improve(traces: httpx.Client, a
 def test_a_few_tasks_get_no_verdict(traces: httpx.Client, atlas: httpx.Client) -> None:
     agent_id = unique("young")
     create(traces, unique("task"), agent_id)
-    found = message(atlas.get(f"{ANALYTICS}/{agent_id}"), atlas_pb2.LearningAnalysis)
+    found = analysed(
+        lambda: atlas.get(f"{ANALYTICS}/{agent_id}"),
+        atlas_pb2.LearningAnalysis,
+        lambda answer: answer.tasks.current.task_count == 1,
+    )
     assert (found.verdict, found.tasks.current.task_count) == ("insufficient_data", 1)
     assert found.caveats
     empty = message(
@@ -81,8 +89,10 @@ def test_a_workflow_is_optimised_over_its_traces(traces: httpx.Client, atlas: ht
     workflow_id = unique("feature-development")
     for _ in range(3):
         create(traces, unique("run"), "planner", workflowId=workflow_id, duration=400)
-    found = message(
-        atlas.post(OPTIMIZE, json={"workflowId": workflow_id, "period": "7d"}), atlas_pb2.WorkflowOptimization
+    found = analysed(
+        lambda: atlas.post(OPTIMIZE, json={"workflowId": workflow_id, "period": "7d"}),
+        atlas_pb2.WorkflowOptimization,
+        lambda answer: answer.trace_count == 3,
     )
     assert (found.workflow_id, found.trace_count, found.avg_duration) == (workflow_id, 3, 400)
     (stage,) = found.bottlenecks
@@ -110,7 +120,12 @@ def test_similar_traces_are_of_the_same_kind_and_gone_once_deleted(traces: httpx
         create(traces, trace_id, mark, **kind)
     create(traces, unique("other"), mark, operation="render a page", status="success")
     asked: dict[str, str | int] = {"limit": 2, "status": "error"}
-    found = message(atlas.get(f"/api/v1/atlas/similar/{alike[0]}", params=asked), atlas_pb2.FindSimilarTracesResponse)
+    found = counted(
+        lambda: message(
+            atlas.get(f"/api/v1/atlas/similar/{alike[0]}", params=asked), atlas_pb2.FindSimilarTracesResponse
+        ),
+        lambda answer: {trace.id for trace in answer.traces} >= set(alike[1:]),
+    )
     assert {trace.id for trace in found.traces} == set(alike[1:])
     assert all(trace.similarity > 0.9 for trace in found.traces)
     assert traces.delete(f"/api/v1/traces/{alike[1]}").status_code == 200

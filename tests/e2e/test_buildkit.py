@@ -18,7 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from agent_tracer.client import buildkit
 from agent_tracer.v1 import ace_pb2, trace_pb2
-from tests.e2e.talk import TRACES, all_spans, catch_up, message, rest, stubs, unique
+from tests.e2e.talk import TRACES, all_spans, analysed, catch_up, message, rest, stubs, unique
 from tests.fixtures.program import Program, free_ports
 
 JUNIT = """<testsuites><testsuite name="s" tests="10">{passed}
@@ -42,7 +42,7 @@ def agent_tracer_ci(
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "agent_tracer.client.buildkit", *arguments],
-        cwd=folder, env=dict(variables), capture_output=True, text=True, input=input_, timeout=60, check=False,
+        cwd=folder, env=dict(variables), capture_output=True, text=True, input=input_, timeout=180, check=False,
     )  # fmt: skip
 
 
@@ -63,9 +63,13 @@ def spans_of(program: Program, trace_id: str) -> dict[str, trace_pb2.Span]:
         return {span.name: span for span in all_spans(stub, trace_id)}
 
 
-def scored(program: Program, agent: str) -> ace_pb2.AgentScore:
+def scored(program: Program, agent: str, tasks: int) -> ace_pb2.AgentScore:
     with rest(program, program.ace) as client:
-        return message(client.post("/api/v1/ace/score", json={"agentId": agent}), ace_pb2.AgentScore)
+        return analysed(
+            lambda: client.post("/api/v1/ace/score", json={"agentId": agent}),
+            ace_pb2.AgentScore,
+            lambda found: found.sample_size == tasks,
+        )
 
 
 def test_a_ci_job_with_traceparent_becomes_tasks_whose_figures_reach_a_score(program: Program, tmp_path: Path) -> None:
@@ -85,7 +89,7 @@ def test_a_ci_job_with_traceparent_becomes_tasks_whose_figures_reach_a_score(pro
     assert [(event.name, event.attributes["test.case.name"]) for event in span.events] == [
         ("exception", "test_slow"), ("exception", "test_setup"),
     ]  # fmt: skip
-    score = scored(program, agent)
+    score = scored(program, agent, 1)
     named = {component.name: component for component in score.components}
     assert score.sample_size == 1
     assert named["coverage"].value == pytest.approx(0.85)
@@ -112,7 +116,7 @@ def test_stages_of_several_processes_are_one_job(program: Program, tmp_path: Pat
     assert spans["release"].status == "error"
     assert {spans[name].parent_span_id for name in ("lint", "test", "publish")} == {root}
     assert spans["publish"].duration == pytest.approx(1500, abs=1)
-    assert scored(program, agent).sample_size == 3, "the job is what the tasks are of, and none itself"
+    assert scored(program, agent, 3).sample_size == 3, "the job is what the tasks are of, and none itself"
     with rest(program) as client:
         trace = message(client.get(f"{TRACES}/{trace_id}"), trace_pb2.Trace)
     assert (trace.operation, trace.status, trace.workflow_id, list(trace.agents)) == (
@@ -173,7 +177,7 @@ def test_a_job_in_python_has_the_same_stages(program: Program, tmp_path: Path, m
     assert spans["release"].status == spans["build"].status == "error"
     assert dict(spans["test"].attributes.items())["metadata.tests_passed"] == 8
     assert dict(spans["build"].attributes.items())["error.type"] == "ValueError"
-    assert {component.name for component in scored(program, agent).components} > {"tests"}
+    assert {component.name for component in scored(program, agent, 2).components} > {"tests"}
 
 
 def test_what_the_command_sends_lies_below_its_stage(program: Program, tmp_path: Path) -> None:
@@ -219,7 +223,7 @@ def test_a_password_in_the_address_is_not_in_the_builds_log(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
 def test_signals_reach_the_command_and_its_end_is_told(program: Program, tmp_path: Path, number: int) -> None:
-    ready = "import signal, sys, time\nprint('ready', flush=True)\ntime.sleep(60)"
+    ready = "import signal, sys, time\nprint('ready', flush=True)\ntime.sleep(300)"
     trace_id = uuid.uuid4().hex
     variables = environment(program.url, TRACEPARENT=f"00-{trace_id}-00f067aa0ba902b7-01")
     arguments = [sys.executable, "-m", "agent_tracer.client.buildkit", "run", "--agent", "a", "--stage", "test", "--"]
@@ -231,7 +235,7 @@ def test_signals_reach_the_command_and_its_end_is_told(program: Program, tmp_pat
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(number)
-        assert process.wait(30) == 128 + number
+        assert process.wait(120) == 128 + number
     attributes = dict(spans_of(program, trace_id)["test"].attributes.items())
     assert attributes["error.type"] == signal.Signals(number).name
 
@@ -301,7 +305,7 @@ def test_phoenix_gets_the_spans_too_and_not_our_key(
     assert (path, authorization) == ("/v1/traces", None)
     resource = {a.key: a.value.string_value for a in request.resource_spans[0].resource.attributes}
     assert resource["openinference.project.name"] == "p1"
-    assert scored(program, agent).sample_size == 1
+    assert scored(program, agent, 1).sample_size == 1
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,12 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from agent_tracer.server.limits import LABELLED_MODELS_MAX
 from agent_tracer.v1 import trace_pb2
 from tests.e2e.otlp import MS_NS, otlp_span, send, spans_request
-from tests.e2e.talk import TRACES, rest, stubs, unique
+from tests.e2e.talk import CALL_SECONDS, TRACES, rest, stubs, unique
 from tests.fixtures.program import Program, running_program
 
 AGENT = {"gen_ai.agent.id": "coder-1", "gen_ai.agent.type": "coder"}
 CALL = {"gen_ai.operation.name": "chat", "gen_ai.usage.output_tokens": 3}
-WAIT_SECONDS = 60
+WAIT_SECONDS = 120
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -32,7 +32,8 @@ def own(tmp_path: Path) -> Iterator[Program]:
 
 
 def scrape(program: Program, accept: str = "") -> Samples:
-    answer = httpx.get(f"http://127.0.0.1:{program.metrics}/metrics", headers={"accept": accept}, trust_env=False)
+    url = f"http://127.0.0.1:{program.metrics}/metrics"
+    answer = httpx.get(url, headers={"accept": accept}, trust_env=False, timeout=CALL_SECONDS)
     assert answer.status_code == 200
     parse = parse_openmetrics if "openmetrics" in answer.headers["content-type"] else parse_text
     families = list(parse(answer.text))

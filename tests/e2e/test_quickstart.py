@@ -20,8 +20,8 @@ from tests.e2e.talk import CALL_SECONDS, stubs
 from tests.fixtures.program import Program, free_ports
 
 PAGES: Final = Path(__file__).resolve().parents[2] / "docs/quickstart"
-RUN_SECONDS: Final = 120
-SEEN_SECONDS: Final = 30
+RUN_SECONDS: Final = 240
+SEEN_SECONDS: Final = 90
 
 _PROGRAM: Final = re.compile(r"`([\w.]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +34,7 @@ LOCAL = ListenAddress("127.0.0.1", 0, "")
 BUDGET_BYTES = 400_000
 DISK_BYTES = 400 * 1024 * 1024
 LEFT_BYTES = 3 * 1024 * 1024
+WAIT_SECONDS = 60
 
 
 @dataclass
@@ -57,7 +58,7 @@ class Intake:
         """The refusal, None where it was taken."""
         payload = self.request()
         try:
-            await self.channel.unary_unary(METHODS[Signal.TRACES])(payload, timeout=10)  # type: ignore[arg-type]
+            await self.channel.unary_unary(METHODS[Signal.TRACES])(payload, timeout=WAIT_SECONDS)  # type: ignore[arg-type]
         except grpc.aio.AioRpcError as error:
             return error
         self.taken.append(payload)
@@ -84,7 +85,7 @@ async def intake(tmp_path: Path) -> AsyncIterator[Intake]:
         ingest = ingest_into(journal, registry, time.time_ns)
         loading = asyncio.create_task(loader.run())
         async with served(ingest) as (target, url), grpc.aio.insecure_channel(target) as channel:
-            async with httpx.AsyncClient() as client:
+            async with httpx.AsyncClient(timeout=WAIT_SECONDS, trust_env=False) as client:
                 yield Intake(store, registry, channel, client, url, journal)
         store.gate.set()
         await journal.aclose()
@@ -114,7 +115,7 @@ async def refusal(intake: Intake) -> grpc.aio.AioRpcError:
 
 
 async def until_taken(intake: Intake) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_SECONDS):
         while await intake.send_grpc() is not None:
             await asyncio.sleep(0.05)
 
@@ -150,7 +151,7 @@ async def test_what_was_refused_is_not_stored_and_what_was_taken_is_once_the_sto
     intake.store.gate.set()
     await until_taken(intake)
     assert (await intake.send_http()).status_code == 200
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_SECONDS):
         while len(intake.store.records) < len(intake.taken):
             await asyncio.sleep(0.02)
     assert sorted(intake.store.payloads(Signal.TRACES)) == sorted(intake.taken)
@@ -196,7 +197,7 @@ def fill(disk: Path, left_bytes: int) -> Path:
 
 
 def readiness(program: Program) -> dict[str, Any]:
-    found: dict[str, Any] = httpx.get(f"http://127.0.0.1:{program.metrics}/readyz").json()
+    found: dict[str, Any] = httpx.get(f"http://127.0.0.1:{program.metrics}/readyz", timeout=WAIT_SECONDS).json()
     return found
 
 
@@ -204,41 +205,36 @@ def refused_writes(load: Load) -> int:
     return load.refused.get(grpc.StatusCode.RESOURCE_EXHAUSTED, 0)
 
 
-@pytest.mark.timeout(240)
+def until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 2 * WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
 def test_a_full_disk_refuses_writes_keeps_reads_and_ends_by_itself_with_nothing_lost(small_disk: Path) -> None:
     with running_program(small_disk.parent / "program", data_dir=str(small_disk / "data")) as program:
         with Load(program.target) as load:
             load.wait_for_more(200)
             ballast = fill(small_disk, LEFT_BYTES)
-            deadline = time.monotonic() + 60
-            while not refused_writes(load):
-                assert time.monotonic() < deadline, "a disk that never fills shows nothing"
-                time.sleep(0.1)
-            while readiness(program)["ready"]:
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
+            until(lambda: refused_writes(load) > 0, "a disk that never fills shows nothing")
+            until(lambda: not readiness(program)["ready"], "not ready")
             assert "disk" in str(readiness(program)["components"]) or "store" in str(readiness(program)["components"])
-            assert httpx.get(f"{program.url}/api/v1/traces").status_code == 200, "reads go on"
+            assert httpx.get(f"{program.url}/api/v1/traces", timeout=WAIT_SECONDS).status_code == 200, "reads go on"
             time.sleep(3)  # let it meet the full disk in every part
             ballast.unlink()
             load.wait_for_more(500)
-            while not readiness(program)["ready"]:
-                assert time.monotonic() < deadline + 60
-                time.sleep(0.1)
+            until(lambda: readiness(program)["ready"], "ready again")
         assert program.stop() == 0
         assert_all_there_once(load, small_disk / "data")
 
 
-@pytest.mark.timeout(240)
 def test_a_server_killed_on_a_full_disk_starts_again_once_there_is_room_and_has_lost_nothing(small_disk: Path) -> None:
     with running_program(small_disk.parent / "program", data_dir=str(small_disk / "data")) as program:
         with Load(program.target) as load:
             load.wait_for_more(200)
             ballast = fill(small_disk, LEFT_BYTES)
-            deadline = time.monotonic() + 60
-            while not refused_writes(load):
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
+            until(lambda: refused_writes(load) > 0, "a disk that never fills shows nothing")
             program.kill()
         ballast.unlink()
         program.start()

@@ -20,7 +20,7 @@ from agent_tracer.server.domain.ids import DEFAULT_TENANT
 from agent_tracer.server.domain.signals import Signal
 from agent_tracer.server.ports.journal import JournalFullError, Position, Record
 
-WAIT_SECONDS = 20
+WAIT_SECONDS = 60
 SMALL_SEGMENT = 10_000
 
 

@@ -19,7 +19,7 @@ STARTING_SECONDS = 4.0
 LOADED_SECONDS = 2.0
 
 
-@pytest.mark.timeout(90 + 30 * KILLS)
+@pytest.mark.timeout(180 + 60 * KILLS)
 def test_everything_acknowledged_is_stored_once_after_random_kills(tmp_path: Path) -> None:
     chance = random.Random(SEED)
     with running_program(tmp_path) as program:

@@ -285,7 +285,7 @@ def serving() -> Iterator[Server]:
     ready: Future[asyncio.Event] = Future()
     thread = threading.Thread(target=loop.run_until_complete, args=(made.serve(ready),))
     thread.start()
-    stop = ready.result(timeout=10)
+    stop = ready.result(timeout=60)
     try:
         yield made
     finally:

@@ -271,7 +271,7 @@ def program(server: Server, *arguments: str, **environment: str) -> subprocess.C
         env=os.environ | {"AGENT_TRACER_GRPC_URL": server.endpoint} | environment,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
 
@@ -321,7 +321,7 @@ def test_a_closed_pipe_is_no_error(server: Server) -> None:
         env=os.environ | {"AGENT_TRACER_GRPC_URL": server.endpoint},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert done.stderr == ""
@@ -329,7 +329,7 @@ def test_a_closed_pipe_is_no_error(server: Server) -> None:
 
 def test_without_the_servers_packages_the_program_says_what_to_install() -> None:
     code = "import sys; sys.modules['typer'] = None\nfrom agent_tracer.server.cli.main import main\nmain()"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
     assert "pip install '.[server]'" in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -354,7 +354,7 @@ def test_help_loads_neither_grpc_nor_the_server(arguments: Sequence[str]) -> Non
         "heavy = {'grpc', 'rich', 'yaml', 'google.protobuf', 'chdb'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
 
 

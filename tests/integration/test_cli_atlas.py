@@ -329,7 +329,7 @@ def test_a_terminal_without_unicode_gets_bars_and_curves_of_ascii(server: Server
             env=os.environ | {"AGENT_TRACER_GRPC_URL": server.endpoint, "PYTHONIOENCODING": "ascii", "TERM": "dumb"},
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=120,
             check=False,
         )
         assert done.returncode == 0, done.stderr

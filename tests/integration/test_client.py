@@ -178,7 +178,7 @@ async def test_a_port_that_speaks_no_grpc_is_told_apart(program: Program) -> Non
 async def test_a_call_outlives_a_killed_server_that_comes_back(tmp_path: Path) -> None:
     with running_program(tmp_path) as program:
         trace_id = new_id()
-        async with AgentTracer(program.target, retries=200) as tracer:
+        async with AgentTracer(program.target, retries=1000, timeout_seconds=300) as tracer:
             await tracer.traces.create_trace(trace_id, "client-agent", "greet")
             program.kill()
             asked = asyncio.ensure_future(tracer.traces.get_trace(trace_id))

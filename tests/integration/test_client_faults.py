@@ -26,6 +26,8 @@ from agent_tracer.client import (
 from agent_tracer.server.api.errors import abort
 from agent_tracer.v1 import ace_pb2, trace_pb2
 
+SOON_SECONDS = 30
+"""What a busy machine takes for what happens at once on a quiet one, and less than what nobody should wait for."""
 OVERLOADED = status_pb2.Status(code=code_pb2.RESOURCE_EXHAUSTED, message="full")
 OVERLOADED.details.add().Pack(error_details_pb2.ErrorInfo(reason="OVERLOADED", domain="agent-tracer"))
 
@@ -136,20 +138,20 @@ async def test_retries_end_and_the_last_refusal_is_told() -> None:
 
 
 async def test_nobody_waits_for_a_retry_beyond_the_deadline() -> None:
-    scripted = Scripted(retry_after(30))
+    scripted = Scripted(retry_after(300))
     async with serving(scripted) as endpoint, AgentTracer(endpoint) as tracer:
         began = time.monotonic()
         with pytest.raises(OverloadedError):
-            await tracer.traces.get_trace("t", timeout_seconds=2)
-    assert time.monotonic() - began < 2
+            await tracer.traces.get_trace("t", timeout_seconds=SOON_SECONDS)
+    assert time.monotonic() - began < SOON_SECONDS
 
 
 async def test_all_attempts_share_one_deadline() -> None:
     scripted = Scripted(retry_after(0.3))
-    async with serving(scripted) as endpoint, AgentTracer(endpoint, timeout_seconds=5) as tracer:
+    async with serving(scripted) as endpoint, AgentTracer(endpoint, timeout_seconds=9) as tracer:
         await tracer.traces.get_trace("t")
     first, second = (call["remaining"] for call in scripted.calls)
-    assert first <= 5
+    assert first <= 9
     assert second <= first - 0.3 + 0.05
 
 
@@ -179,12 +181,12 @@ async def test_a_stream_is_begun_again_before_its_first_answer_and_never_after()
 
 async def test_a_deadline_passes_in_time_and_the_server_is_told() -> None:
     scripted = Scripted(stall=True)
-    async with serving(scripted) as endpoint, AgentTracer(endpoint, timeout_seconds=0.3) as tracer:
+    async with serving(scripted) as endpoint, AgentTracer(endpoint, timeout_seconds=1.5) as tracer:
         began = time.monotonic()
-        with pytest.raises(DeadlineError, match=r"within 0\.3 s.*timeout_seconds") as late:
+        with pytest.raises(DeadlineError, match=r"within 1\.5 s.*timeout_seconds") as late:
             await tracer.traces.get_trace("t")
-        assert time.monotonic() - began < 2
-        await asyncio.wait_for(scripted.cancelled.wait(), 5)
+        assert time.monotonic() - began < SOON_SECONDS
+        await asyncio.wait_for(scripted.cancelled.wait(), SOON_SECONDS)
     assert isinstance(late.value, TimeoutError)
 
 
@@ -192,11 +194,11 @@ async def test_a_cancelled_task_cancels_the_call_on_the_server() -> None:
     scripted = Scripted(stall=True)
     async with serving(scripted) as endpoint, AgentTracer(endpoint) as tracer:
         asked = asyncio.ensure_future(tracer.traces.get_trace("t"))
-        await asyncio.wait_for(scripted.stalled.wait(), 5)
+        await asyncio.wait_for(scripted.stalled.wait(), SOON_SECONDS)
         asked.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asked
-        await asyncio.wait_for(scripted.cancelled.wait(), 5)
+        await asyncio.wait_for(scripted.cancelled.wait(), SOON_SECONDS)
 
 
 async def test_the_key_goes_with_every_call() -> None:

@@ -49,7 +49,7 @@ def test_a_script_ends_without_closing_anything_and_says_nothing(program: Progra
         env={**os.environ, "AGENT_TRACER_URL": f"http://{program.target}"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert (done.stdout, done.returncode) == ("greet 0\n", 0)
@@ -116,7 +116,7 @@ def test_a_forked_child_has_a_loop_of_its_own(program: Program) -> None:
     with AgentTracer(program.target).sync as before:
         before.traces.list_traces(page_size=1)
         script = "import os, sys\n" + FORK.format(target=program.target)
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
     assert (done.stdout, done.returncode) == ("child\nparent\n", 0), done.stderr
 
 

@@ -16,7 +16,7 @@ from tests.fixtures.envoy_served import HOST, JSON, Served, error_of, refusal
 from tests.fixtures.envoy_served import served as served
 from tests.fixtures.envoy_served import shared as shared
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 
 async def test_create_trace_arrives_as_it_was_sent_and_is_answered_with_json_numbers(served: Served) -> None:

@@ -13,7 +13,7 @@ from tests.fixtures.envoy_served import GZIP, JSON, Served, error_of, serving
 from tests.fixtures.envoy_served import served as served
 from tests.fixtures.envoy_served import shared as shared
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 
 def body_of(size: int) -> bytes:

@@ -14,7 +14,7 @@ from tests.fixtures.envoy_served import Served, error_of, refusal
 from tests.fixtures.envoy_served import served as served
 from tests.fixtures.envoy_served import shared as shared
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 OWN_PAGE = {"origin": "http://localhost:3000"}
 OTHER_SITE = {"origin": "https://evil.example"}

@@ -60,11 +60,11 @@ def test_inside_everything_arrives_everywhere(tmp_path: Path, monkeypatch: pytes
             trace_id = os.urandom(16)
             send(program, agent_run(trace_id))
             # Once by Thrift, and once by OTLP in Tempo's place.
-            assert len(jaeger.trace(trace_id.hex(), spans_min=6)["spans"]) == 6
-            assert len(phoenix.spans("llm-agents", count_min=3)) == 3
-            ready = httpx.get("http://127.0.0.1:3007/readyz", trust_env=False)
+            assert len(jaeger.trace(trace_id.hex(), spans_min=6, seconds_max=90)["spans"]) == 6
+            assert len(phoenix.spans("llm-agents", count_min=3, seconds_max=90)) == 3
+            ready = httpx.get("http://127.0.0.1:3007/readyz", trust_env=False, timeout=30)
             assert ready.status_code == 200, "neither Neo4j nor Qdrant is there, and nothing waits for them"
-            assert eventually(lambda: "exported" if _sent() == {"phoenix", "jaeger", "tempo"} else "")
+            assert eventually(lambda: "exported" if _sent() == {"phoenix", "jaeger", "tempo"} else "", 90)
             assert program.stop() == 0
         finally:
             if program.process is not None:
@@ -73,6 +73,6 @@ def test_inside_everything_arrives_everywhere(tmp_path: Path, monkeypatch: pytes
 
 def _sent() -> set[str]:
     """The exporters whose backend has taken the trace's three spans."""
-    text = httpx.get("http://127.0.0.1:9090/metrics", trust_env=False).text
+    text = httpx.get("http://127.0.0.1:9090/metrics", trust_env=False, timeout=30).text
     names = ("phoenix", "jaeger", "tempo", "loki")
     return {n for n in names if f'agent_tracer_exporter_sent_total{{exporter="{n}",signal="traces"}} 3.0' in text}

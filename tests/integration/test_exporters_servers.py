@@ -21,6 +21,9 @@ from tests.servers.phoenix import Phoenix
 
 pytestmark = pytest.mark.servers
 
+SECONDS_MAX = 90
+"""What a busy machine takes for what a quiet one does in a second or two."""
+
 OUTAGE_SECONDS = float(os.environ.get("AGENT_TRACER_OUTAGE_SECONDS", "10"))
 """How long Phoenix is away under load: 300 for the whole of what is promised."""
 
@@ -148,7 +151,7 @@ def test_jaeger_gets_the_same_trees_by_every_road(tmp_path: Path, jaeger: Jaeger
                     for span in scope.spans:
                         span.trace_id = trace_id[:-1] + bytes([len(trees)])
             send(program, request)
-            found = jaeger.trace((trace_id[:-1] + bytes([len(trees)])).hex(), spans_min=3)
+            found = jaeger.trace((trace_id[:-1] + bytes([len(trees)])).hex(), spans_min=3, seconds_max=SECONDS_MAX)
             text = str(tree(found)).replace(found["traceID"], "TRACE")
             trees.append(text)
     assert trees[0] == trees[1]
@@ -161,8 +164,8 @@ def test_phoenix_shows_model_tokens_cost_and_messages_in_the_named_project(tmp_p
     exporter = {"enabled": True, "endpoint": phoenix.url, "project": project}
     with running_program(tmp_path, exporters={"phoenix": exporter}) as program:
         send(program, agent_run(os.urandom(16)))
-        spans = {span["name"]: span for span in phoenix.spans(project, count_min=3)}
-        metrics = httpx.get(f"http://127.0.0.1:{program.metrics}/metrics", trust_env=False).text
+        spans = {span["name"]: span for span in phoenix.spans(project, count_min=3, seconds_max=SECONDS_MAX)}
+        assert eventually(lambda: sent_line("phoenix", "traces", 3) in metrics(program))
     call = spans["chat gpt-4o"]
     assert call["span_kind"] == "LLM"
     assert spans["invoke_agent planner"]["span_kind"] == "AGENT"
@@ -173,7 +176,14 @@ def test_phoenix_shows_model_tokens_cost_and_messages_in_the_named_project(tmp_p
     assert given["llm.output_messages.0.message.content"] == "Four."
     assert "What is 2 + 2?" in given["input.value"]
     assert cost(phoenix, project) == pytest.approx(1000 * 2.5e-6 + 200 * 10e-6)
-    assert 'agent_tracer_exporter_sent_total{exporter="phoenix",signal="traces"} 3.0' in metrics
+
+
+def metrics(program: Program) -> str:
+    return httpx.get(f"http://127.0.0.1:{program.metrics}/metrics", trust_env=False, timeout=30).text
+
+
+def sent_line(exporter: str, signal: str, count: int) -> str:
+    return f'agent_tracer_exporter_sent_total{{exporter="{exporter}",signal="{signal}"}} {count}.0'
 
 
 def cost(phoenix: Phoenix, project: str) -> float:
@@ -184,7 +194,7 @@ def cost(phoenix: Phoenix, project: str) -> float:
         nodes = (edge["node"] for edge in phoenix.graphql(query)["projects"]["edges"])
         return float(next(n["costSummary"]["total"]["cost"] or 0.0 for n in nodes if n["name"] == project))
 
-    return eventually(look)
+    return eventually(look, SECONDS_MAX)
 
 
 @pytest.fixture
@@ -198,7 +208,7 @@ def own_phoenix(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Phoe
     server.stop()
 
 
-@pytest.mark.timeout(400 + 4 * OUTAGE_SECONDS)
+@pytest.mark.timeout(900 + 4 * OUTAGE_SECONDS)
 def test_what_phoenix_missed_while_it_was_killed_under_load_arrives(tmp_path: Path, own_phoenix: Phoenix) -> None:
     exporter = {"enabled": True, "endpoint": own_phoenix.url, "project": "outage"}
     sent: set[str] = set()
@@ -213,16 +223,16 @@ def test_what_phoenix_missed_while_it_was_killed_under_load_arrives(tmp_path: Pa
 
     with running_program(tmp_path / "tracer", exporters={"phoenix": exporter}) as program:
         load(program, 5)
-        assert eventually(lambda: "outage" in own_phoenix.projects())
+        assert eventually(lambda: "outage" in own_phoenix.projects(), SECONDS_MAX)
         load(program, 1)
         own_phoenix.kill()  # with what it has acknowledged and holds in memory alone
         load(program, OUTAGE_SECONDS)
-        ready = httpx.get(f"{program.url}/readyz", trust_env=False)
+        ready = httpx.get(f"{program.url}/readyz", trust_env=False, timeout=30)
         assert ready.status_code == 200
         assert "exporters.phoenix" in ready.text
         own_phoenix.start()
         load(program, 1)
-        eventually(lambda: trace_count(own_phoenix) >= len(sent), 60 + OUTAGE_SECONDS)
+        eventually(lambda: trace_count(own_phoenix) >= len(sent), 180 + OUTAGE_SECONDS)
         assert sent == traces_in(own_phoenix), f"{len(sent - traces_in(own_phoenix))} of {len(sent)} traces are missing"
 
 
@@ -255,8 +265,7 @@ def test_loki_gets_logs_that_are_found_by_their_trace(tmp_path: Path, loki: Loki
         post(program, "logs", request.SerializeToString())
         send(program, agent_run(os.urandom(16)))
         query = f'{{service_name="till"}} | trace_id="{trace_id.hex()}"'
-        lines = eventually(lambda: loki.lines(query))
-        metrics = httpx.get(f"http://127.0.0.1:{program.metrics}/metrics", trust_env=False).text
+        lines = loki.lines(query, seconds_max=SECONDS_MAX)
+        assert eventually(lambda: sent_line("loki", "logs", 1) in metrics(program))
     assert len(lines) == 1
     assert "payment failed" in str(lines)
-    assert 'agent_tracer_exporter_sent_total{exporter="loki",signal="logs"} 1.0' in metrics

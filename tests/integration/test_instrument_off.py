@@ -9,6 +9,9 @@ import pytest
 from tests.fixtures.agent_process import run_agent
 from tests.fixtures.program import free_ports
 
+ONE_TRY_SECONDS = 10
+"""What the exporter gives a server that does not answer, which an agent's end does not wait for."""
+
 AGENT = """
 import logging, time
 logging.basicConfig(format="%(name)s %(levelname)s %(message)s")
@@ -89,7 +92,7 @@ def test_a_server_that_is_down_costs_a_line_and_a_few_seconds() -> None:
     ended = run_agent(LOSING, AGENT_TRACER_URL=f"http://127.0.0.1:{free_ports(1)[0]}")
     dropped, by_reason, seconds = ended.lines[0].split()
     assert (dropped, by_reason) == ("300", "300")
-    assert float(seconds) < 5
+    assert float(seconds) < ONE_TRY_SECONDS
     (line,) = [line for line in ended.err.splitlines() if line]
     assert "are lost (not taken" in line
     assert "refused" in line.lower()
@@ -98,7 +101,7 @@ def test_a_server_that_is_down_costs_a_line_and_a_few_seconds() -> None:
 def test_a_server_that_never_answers_holds_nothing_up(silent_server: int) -> None:
     ended = run_agent(LOSING, AGENT_TRACER_URL=f"http://127.0.0.1:{silent_server}")
     dropped, _, seconds = ended.lines[0].split()
-    assert float(seconds) < 5
+    assert float(seconds) < ONE_TRY_SECONDS
     assert int(dropped) == 300
     assert len(ended.err.splitlines()) == 1, ended.err
 

@@ -14,7 +14,7 @@ from agent_tracer.client import mesh
 from tests.fixtures.mesh import SECRET, Caught
 
 
-def tools() -> MCPServer:
+def tools(asleep: asyncio.Event | None = None) -> MCPServer:
     server = MCPServer("tools")
 
     @server.tool()
@@ -22,6 +22,8 @@ def tools() -> MCPServer:
         if text == "raise":
             raise ValueError(SECRET)
         if text == "sleep":
+            if asleep is not None:
+                asleep.set()
             await asyncio.sleep(30)
         return text
 
@@ -34,8 +36,8 @@ def caught() -> Caught:
 
 
 @asynccontextmanager
-async def connected(caught: Caught) -> AsyncIterator[Any]:
-    server = mesh.mcp_server(tools(), "toolbox", tracer_provider=caught.provider)
+async def connected(caught: Caught, asleep: asyncio.Event | None = None) -> AsyncIterator[Any]:
+    server = mesh.mcp_server(tools(asleep), "toolbox", tracer_provider=caught.provider)
     async with mcp.Client(server) as opened:
         yield mesh.mcp_session(opened, "planner", tracer_provider=caught.provider)
 
@@ -75,9 +77,10 @@ async def test_a_tools_error_result_is_an_error_of_both_sides(caught: Caught) ->
 
 
 async def test_a_tool_call_that_is_given_up_is_no_error(caught: Caught) -> None:
-    async with connected(caught) as client:
+    asleep = asyncio.Event()
+    async with connected(caught, asleep) as client:
         task = asyncio.create_task(client.call_tool("echo", {"text": "sleep"}))
-        await asyncio.sleep(0.2)
+        await asleep.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -14,6 +14,8 @@ from tests.fixtures.program import free_ports
 from tests.servers.child import eventually
 from tests.servers.phoenix import Phoenix
 
+SECONDS_MAX = 60
+"""Longer than a busy machine takes for anything here."""
 QUERY = """query ($id: String!) { getSpanByOtelId(spanId: $id) {
   name spanKind latencyMs tokenCountTotal attributes statusCode input { value } output { value }
   trace { traceId } project { name } costSummary { total { cost } }
@@ -27,7 +29,7 @@ def shown(phoenix: Phoenix, call: LLMCall, annotations: int = 0) -> dict[str, An
         span = phoenix.graphql(QUERY, id=call.span_id)["getSpanByOtelId"]
         return span if span and len(span["spanAnnotations"]) >= annotations else {}
 
-    return eventually(look, 60)
+    return eventually(look, SECONDS_MAX)
 
 
 def answer(model: str = "gpt-4.1-mini", text: str = "Within 30 days.") -> SimpleNamespace:
@@ -41,7 +43,7 @@ def answer(model: str = "gpt-4.1-mini", text: str = "Within 30 days.") -> Simple
 @pytest.mark.servers
 def test_given_values_are_what_phoenix_shows(phoenix: Phoenix) -> None:
     project = unique("llm-agents")
-    tracer = PhoenixTracer(phoenix.url, project)
+    tracer = PhoenixTracer(phoenix.url, project, cost_timeout=SECONDS_MAX)
     call = tracer.trace_llm_call(
         model="gpt-4.1-mini",
         messages=[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "The refund policy?"}],
@@ -73,7 +75,7 @@ def test_given_values_are_what_phoenix_shows(phoenix: Phoenix) -> None:
 
 @pytest.mark.servers
 async def test_calls_that_it_makes_sync_and_async(phoenix: Phoenix) -> None:
-    tracer = PhoenixTracer(endpoint=f"{phoenix.url}/v1/traces", project_name=unique("calls"))
+    tracer = PhoenixTracer(endpoint=f"{phoenix.url}/v1/traces", project_name=unique("calls"), cost_timeout=SECONDS_MAX)
 
     def create(*, model: str, messages: list[Any]) -> SimpleNamespace:
         time.sleep(0.02)
@@ -85,7 +87,7 @@ async def test_calls_that_it_makes_sync_and_async(phoenix: Phoenix) -> None:
     one = tracer.trace_llm_call(create, model="gpt-4.1-mini", messages=[{"role": "user", "content": "Hi"}])
     two = await tracer.trace_llm_call(acreate, "echoed", model="not passed on")
     assert (one.usage.input_tokens, one.usage.output_tokens, one.response.model) == (1200, 340, "gpt-4.1-mini")
-    assert 0.02 <= one.latency < 5
+    assert 0.02 <= one.latency < SECONDS_MAX
     assert (two.model, two.text) == ("gpt-4o", "echoed")
     for call in (one, two):
         assert shown(phoenix, call)["costSummary"]["total"]["cost"] == call.cost
@@ -115,7 +117,7 @@ def test_a_call_that_fails_is_an_error_there_and_raised_here(phoenix: Phoenix) -
     with pytest.raises(RuntimeError) as caught:
         tracer.trace_llm_call(failing, model="gpt-4.1-mini", prompt="Hi")
     assert caught.value is raised
-    assert tracer.flush()
+    assert tracer.flush(SECONDS_MAX)
     (span,) = phoenix.spans(project)
     assert (span["status_code"], span["attributes"]["llm.model_name"]) == ("ERROR", "gpt-4.1-mini")
     tracer.shutdown()
@@ -129,7 +131,7 @@ def test_a_phoenix_that_is_down_costs_no_error() -> None:
     assert (call.cost, call.text, call.quality.coherence) == (None, "Within 30 days.", 0.5)
     assert len(call.trace_id) == 32
     assert tracer.dropped_spans == 1
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < SECONDS_MAX
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,7 @@ def test_a_report_of_before_the_run_is_not_taken(tmp_path: Path) -> None:
     report = tmp_path / "report.xml"
     report.write_bytes(PYTEST)
     now = time.time_ns()
+    os.utime(report, ns=(now, now))
     assert read_fresh(report, now, {}) == PYTEST
     before = versions([report])
     with pytest.raises(ReportError, match="older than this run"):

@@ -276,12 +276,12 @@ def test_depths_that_make_no_tree_are_drawn_as_one() -> None:
 
 
 @pytest.mark.parametrize("shape", ["wide", "deep"])
-def test_ten_thousand_spans_are_drawn_within_a_second(shape: str) -> None:
+def test_ten_thousand_spans_are_drawn_within_two_seconds_of_a_core(shape: str) -> None:
     spans = [span(f"s{i}", i if shape == "deep" else min(i, 1), kind="tool", duration=1) for i in range(10_000)]
     spans[-1].status = "error"
-    began = time.monotonic()
+    began = time.thread_time()
     lines = drawn(spans)
-    assert time.monotonic() - began < 2
+    assert time.thread_time() - began < 2
     assert len(lines) < 230
     assert any("more spans" in line for line in lines)
 

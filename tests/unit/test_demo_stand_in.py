@@ -47,7 +47,7 @@ def base_url() -> Iterator[str]:
 
 
 def post(base_url: str, path: str, body: Any, **headers: str) -> httpx.Response:
-    return httpx.post(f"{base_url}{path}", json=body, headers=KEY | headers, trust_env=False)
+    return httpx.post(f"{base_url}{path}", json=body, headers=KEY | headers, timeout=60, trust_env=False)
 
 
 def events(response: httpx.Response) -> list[dict[str, Any]]:
@@ -215,7 +215,7 @@ def test_malformed_requests_are_the_callers_fault(base_url: str, path: str, body
 
 
 def test_a_request_without_key_is_refused(base_url: str) -> None:
-    response = httpx.post(f"{base_url}/v1/chat/completions", json=CHAT, trust_env=False)
+    response = httpx.post(f"{base_url}/v1/chat/completions", json=CHAT, timeout=60, trust_env=False)
     assert response.status_code == 401
 
 

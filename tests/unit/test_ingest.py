@@ -138,7 +138,7 @@ async def test_a_caller_that_goes_away_does_not_upset_the_counts(setup: Setup) -
     with pytest.raises(asyncio.CancelledError):
         await export
     setup.journal.gate.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await setup.journal.wait_beyond(Position(0))
     for _ in range(5):
         await asyncio.sleep(0)

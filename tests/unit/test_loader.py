@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from agent_tracer.server.adapters.journal import FileJournal
 from agent_tracer.server.domain.pricing import Rate
 from agent_tracer.server.domain.signals import Signal
-from agent_tracer.server.limits import KNOWN_MODELS_MAX, LOAD_LISTENER_SECONDS, MODEL_PAIRS_PER_COMMIT_MAX
+from agent_tracer.server.limits import KNOWN_MODELS_MAX, MODEL_PAIRS_PER_COMMIT_MAX
 from agent_tracer.server.ports.journal import Record
 from agent_tracer.server.ports.store import StoreDownError, TooMuchDataError
 from agent_tracer.server.services.commits import CommitListener
@@ -21,6 +21,8 @@ from agent_tracer.server.services.loader import Loader
 from agent_tracer.server.services.price_book import PriceBook
 from tests.fixtures.load import REQUESTS
 from tests.fixtures.loading import BAD, TENANT, ListStore, loader_over
+
+WAIT_SECONDS = 60
 
 
 @dataclass
@@ -66,6 +68,7 @@ async def bench(tmp_path: Path) -> Bench:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent_tracer.server.services.loader.LOAD_RETRY_SECONDS", 0.3)
+    monkeypatch.setattr("agent_tracer.server.services.loader.LOAD_LISTENER_SECONDS", 0.1)
 
 
 async def append(journal: FileJournal, *payloads: bytes, signal: Signal = Signal.TRACES) -> None:
@@ -74,7 +77,7 @@ async def append(journal: FileJournal, *payloads: bytes, signal: Signal = Signal
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_SECONDS):
         while not condition():
             await asyncio.sleep(0.01)
 
@@ -193,7 +196,7 @@ async def test_a_listener_cannot_hold_up_or_end_loading(bench: Bench, listener: 
     async with bench.journal() as journal, bench.loading(journal) as loader:
         for payload in (b"a", b"b"):
             await append(journal, payload)
-            async with asyncio.timeout(3 * LOAD_LISTENER_SECONDS):
+            async with asyncio.timeout(WAIT_SECONDS):
                 await loader.wait_loaded(journal.durable_end)
     assert bench.store.payloads(Signal.TRACES) == [b"a", b"b"]
 
@@ -204,7 +207,7 @@ async def test_closing_the_journal_loads_what_it_still_holds_and_ends_the_loader
         await append(journal, b"a", b"b")
         task = asyncio.create_task(loader.run())
         await journal.aclose()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_SECONDS):
             await task
     assert bench.store.payloads(Signal.TRACES) == [b"a", b"b"]
 
@@ -217,7 +220,7 @@ async def test_closing_ends_the_loader_of_a_store_that_is_down_and_the_next_star
         task = asyncio.create_task(loader.run())
         await until(lambda: loader.state.trouble != "")
         await journal.aclose()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_SECONDS):
             await task
     async with bench.journal() as journal, bench.loading(journal) as loader:
         await loader.wait_loaded(journal.durable_end)

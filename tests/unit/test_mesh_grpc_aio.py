@@ -1,7 +1,9 @@
 """grpc.aio calls between two agents: both ends of a call, in each way that a call can end."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import grpc
@@ -10,7 +12,17 @@ from grpc import aio
 from opentelemetry.sdk.trace import ReadableSpan
 
 from agent_tracer.client import mesh
-from tests.fixtures.mesh import KINDS, SECRET, SERVICE, AioAgent, Caught, aio_agent, call_all
+from tests.fixtures.mesh import (
+    KINDS,
+    LATE_SECONDS,
+    SECRET,
+    SERVICE,
+    WAIT_SECONDS,
+    AioAgent,
+    Caught,
+    aio_agent,
+    call_all,
+)
 
 
 @pytest.fixture
@@ -23,11 +35,16 @@ async def agent() -> AioAgent:
     return AioAgent()
 
 
-@pytest.fixture
-async def channel(caught: Caught, agent: AioAgent) -> AsyncIterator[Any]:
+def served(caught: Caught, agent: AioAgent) -> AbstractAsyncContextManager[Any]:
+    """A channel to the agent, both ends traced."""
     server = [mesh.aio_server_interceptor("writer", tracer_provider=caught.provider)]
     client = mesh.aio_client_interceptors("planner", tracer_provider=caught.provider)
-    async with aio_agent(server, client, agent) as opened:
+    return aio_agent(server, client, agent)
+
+
+@pytest.fixture
+async def channel(caught: Caught, agent: AioAgent) -> AsyncIterator[Any]:
+    async with served(caught, agent) as opened:
         yield opened
 
 
@@ -117,22 +134,30 @@ async def test_a_code_that_the_handler_set_is_the_spans(channel: Any, caught: Ca
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_deadline_is_one_on_both_sides(kind: str, channel: Any, caught: Caught) -> None:
-    with pytest.raises(aio.AioRpcError) as late:
-        await call_all(channel, kind, [b"sleep"], timeout=0.2)
-    assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    await caught.until(2)
-    assert [(code(span), is_error(span)) for span in ends(caught)] == [(4, True), (4, True)]
+async def test_a_deadline_is_one_on_both_sides(kind: str) -> None:
+    for seconds in LATE_SECONDS:
+        caught, agent = Caught(), AioAgent()
+        async with served(caught, agent) as channel:
+            ends_at = time.monotonic() + seconds
+            with pytest.raises(aio.AioRpcError) as late:
+                await call_all(channel, kind, [b"sleep"], timeout=seconds)
+            assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            if agent.late.has_one(ends_at):
+                await caught.until(2)
+                assert [(code(span), is_error(span)) for span in ends(caught)] == [(4, True), (4, True)]
+                return
+    pytest.fail("no request arrived before its deadline")
 
 
 async def test_a_cancelled_call_is_no_error_of_either_side(channel: Any, caught: Caught, agent: AioAgent) -> None:
     call = channel.unary_unary(f"/{SERVICE}/unary_unary")(b"sleep")
-    while not agent.inside:
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not agent.inside:
+            await asyncio.sleep(0.01)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    await asyncio.wait_for(agent.ended.wait(), 5)
+    await asyncio.wait_for(agent.ended.wait(), WAIT_SECONDS)
     await caught.until(2)
     assert [(code(span), is_error(span)) for span in ends(caught)] == [(1, False), (1, False)]
     assert all(dict(span.attributes or {})["agent_tracer.cancelled"] for span in caught.spans)
@@ -152,7 +177,7 @@ async def test_leaving_a_stream_early_stops_the_callee_and_is_no_error(
         call.cancel()
     else:
         await channel.close()
-    await asyncio.wait_for(agent.ended.wait(), 5)
+    await asyncio.wait_for(agent.ended.wait(), WAIT_SECONDS)
     await caught.until(2)
     assert [(code(span), is_error(span)) for span in ends(caught)] == [(1, False), (1, False)]
 

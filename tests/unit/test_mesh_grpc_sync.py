@@ -1,9 +1,10 @@
 """Synchronous grpc calls between two agents."""
 
 import gc
-import threading
+import time
 from collections.abc import Iterator
 from concurrent import futures
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -11,7 +12,7 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 
 from agent_tracer.client import mesh
-from tests.fixtures.mesh import KINDS, SECRET, SERVICE, Caught, SyncAgent, handlers
+from tests.fixtures.mesh import KINDS, LATE_SECONDS, SECRET, SERVICE, WAIT_SECONDS, Caught, SyncAgent, handlers
 
 
 @pytest.fixture
@@ -19,17 +20,24 @@ def caught() -> Caught:
     return Caught()
 
 
-@pytest.fixture
-def channel(caught: Caught) -> Iterator[Any]:
+@contextmanager
+def served(caught: Caught, agent: SyncAgent) -> Iterator[Any]:
+    """A channel to the agent, both ends traced."""
     interceptor = mesh.server_interceptor("writer", tracer_provider=caught.provider)
     with futures.ThreadPoolExecutor(4) as threads:
-        server = grpc.server(threads, interceptors=[interceptor], handlers=[handlers(SyncAgent())])
+        server = grpc.server(threads, interceptors=[interceptor], handlers=[handlers(agent)])
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         client = mesh.client_interceptors("planner", tracer_provider=caught.provider)
         with grpc.insecure_channel(f"127.0.0.1:{port}") as plain:
             yield grpc.intercept_channel(plain, *client)
         server.stop(None).wait()
+
+
+@pytest.fixture
+def channel(caught: Caught) -> Iterator[Any]:
+    with served(caught, SyncAgent()) as opened:
+        yield opened
 
 
 def call(channel: Any, kind: str, word: bytes, **options: Any) -> list[bytes]:
@@ -40,11 +48,9 @@ def call(channel: Any, kind: str, word: bytes, **options: Any) -> list[bytes]:
 
 def ended(caught: Caught, count: int = 2) -> list[ReadableSpan]:
     """Spans of threads, which may be a step behind the answer."""
-    waited = threading.Event()
-    for _ in range(500):
-        if len(caught.spans) >= count:
-            break
-        waited.wait(0.01)
+    deadline = time.monotonic() + WAIT_SECONDS
+    while len(caught.spans) < count and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert len(caught.spans) == count
     return sorted(caught.spans, key=lambda span: span.kind.name)
 
@@ -85,10 +91,17 @@ def test_a_stream_that_fails_half_way_gives_what_came_before(channel: Any, caugh
     assert [told(span) for span in ended(caught)] == [(2, "ERROR"), (2, "ERROR")]
 
 
-def test_a_deadline_is_one_on_both_sides(channel: Any, caught: Caught) -> None:
-    with pytest.raises(grpc.RpcError):
-        call(channel, "unary_unary", b"sleep", timeout=0.2)
-    assert [told(span) for span in ended(caught)] == [(4, "ERROR"), (4, "ERROR")]
+def test_a_deadline_is_one_on_both_sides() -> None:
+    for seconds in LATE_SECONDS:
+        caught, agent = Caught(), SyncAgent()
+        with served(caught, agent) as channel:
+            ends_at = time.monotonic() + seconds
+            with pytest.raises(grpc.RpcError):
+                call(channel, "unary_unary", b"sleep", timeout=seconds)
+            if agent.late.has_one(ends_at):
+                assert [told(span) for span in ended(caught)] == [(4, "ERROR"), (4, "ERROR")]
+                return
+    pytest.fail("no request arrived before its deadline")
 
 
 @pytest.mark.parametrize("how", ["cancel", "drop"])
@@ -104,7 +117,7 @@ def test_leaving_a_stream_early_stops_the_callee_and_is_no_error(how: str, chann
 
 def test_a_future_is_one_still(channel: Any, caught: Caught) -> None:
     future = channel.unary_unary(f"/{SERVICE}/unary_unary").future(b"a")
-    assert future.result(timeout=5) == b"echo a"
+    assert future.result(timeout=WAIT_SECONDS) == b"echo a"
     assert [told(span) for span in ended(caught)] == [(0, "UNSET"), (0, "UNSET")]
 
 

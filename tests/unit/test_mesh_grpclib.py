@@ -1,7 +1,9 @@
 """grpclib calls between two agents, on the stubs and bases that betterproto2 generates."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from grpclib.server import Server
 from opentelemetry.sdk.trace import ReadableSpan
 
 from agent_tracer.client import mesh
-from tests.fixtures.mesh import KINDS, SECRET, SERVICE, Caught
+from tests.fixtures.mesh import KINDS, LATE_SECONDS, SECRET, SERVICE, WAIT_SECONDS, Caught, Late
 
 CARDINALITY = {
     "unary_unary": Cardinality.UNARY_UNARY,
@@ -40,11 +42,13 @@ class Agent:
 
     def __init__(self) -> None:
         self.ended = asyncio.Event()
+        self.late = Late()
 
     def __mapping__(self) -> dict[str, Handler]:
         return {f"/{SERVICE}/{kind}": Handler(self.serve, held, bytes, bytes) for kind, held in CARDINALITY.items()}
 
     async def serve(self, stream: Any) -> None:
+        self.late.served(stream.deadline.time_remaining() if stream.deadline is not None else None)
         try:
             words = [word async for word in stream]
             if words[0] == b"refuse":
@@ -71,8 +75,9 @@ async def agent() -> Agent:
     return Agent()
 
 
-@pytest.fixture
-async def channel(caught: Caught, agent: Agent) -> AsyncIterator[Channel]:
+@asynccontextmanager
+async def served(caught: Caught, agent: Agent) -> AsyncIterator[Channel]:
+    """A channel to the agent, both ends traced."""
     server = mesh.grpclib_server(Server([agent], codec=Bytes()), "writer", tracer_provider=caught.provider)
     assert mesh.grpclib_server(server, "twice") is server
     await server.start("127.0.0.1", 0)
@@ -86,6 +91,12 @@ async def channel(caught: Caught, agent: Agent) -> AsyncIterator[Channel]:
         opened.close()
         server.close()
         await server.wait_closed()
+
+
+@pytest.fixture
+async def channel(caught: Caught, agent: Agent) -> AsyncIterator[Channel]:
+    async with served(caught, agent) as opened:
+        yield opened
 
 
 async def call(channel: Channel, kind: str, word: bytes, timeout: float | None = None) -> list[bytes]:  # noqa: ASYNC109  # the call's own deadline
@@ -132,10 +143,17 @@ async def test_errors_reach_the_caller_and_both_spans(
     assert SECRET not in caught.text()
 
 
-async def test_a_deadline_is_one_on_both_sides(channel: Channel, caught: Caught) -> None:
-    with pytest.raises(asyncio.TimeoutError):
-        await call(channel, "unary_stream", b"sleep", timeout=0.2)
-    assert [told(span) for span in await ends(caught)] == [(4, "ERROR"), (4, "ERROR")]
+async def test_a_deadline_is_one_on_both_sides() -> None:
+    for seconds in LATE_SECONDS:
+        caught, agent = Caught(), Agent()
+        async with served(caught, agent) as channel:
+            ends_at = time.monotonic() + seconds
+            with pytest.raises(asyncio.TimeoutError):
+                await call(channel, "unary_stream", b"sleep", timeout=seconds)
+            if agent.late.has_one(ends_at):
+                assert [told(span) for span in await ends(caught)] == [(4, "ERROR"), (4, "ERROR")]
+                return
+    pytest.fail("no request arrived before its deadline")
 
 
 @pytest.mark.parametrize("how", ["cancel", "leave", "raise"])
@@ -157,12 +175,12 @@ async def test_a_call_that_its_caller_gives_up_is_no_error(
             await stream.cancel()
 
     task = asyncio.create_task(caller())
-    await asyncio.wait_for(begun.wait(), 5)
+    await asyncio.wait_for(begun.wait(), WAIT_SECONDS)
     if how == "cancel":
         task.cancel()
     (result,) = await asyncio.gather(task, return_exceptions=True)
     assert type(result) is {"cancel": asyncio.CancelledError, "leave": type(None), "raise": LookupError}[how]
-    await asyncio.wait_for(agent.ended.wait(), 5)
+    await asyncio.wait_for(agent.ended.wait(), WAIT_SECONDS)
     assert [told(span) for span in await ends(caught)] == [(1, "UNSET"), (1, "UNSET")]
 
 

@@ -17,7 +17,7 @@ from agent_tracer.server.adapters.embedders.openai_compatible import OpenAiEmbed
 from agent_tracer.server.domain.atlas.embedding import OutlineSpan, TraceOutline
 from agent_tracer.server.limits import EMBEDDING_CHARACTERS_MAX, EMBEDDING_TEXTS_MAX
 from agent_tracer.server.ports.vectors import EmbedderDownError, EmbedderRefusedError
-from tests.fixtures.program import free_ports
+from tests.fixtures.ports import closed_port
 
 KEY = "sk-secret"
 
@@ -60,7 +60,7 @@ def service() -> Iterator[Service]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     state.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield state
     server.shutdown()
@@ -140,11 +140,11 @@ async def test_an_endless_answer_is_cut_off(service: Service, monkeypatch: pytes
 
 
 async def test_a_service_that_is_not_there_is_down() -> None:
-    (port,) = free_ports(1)
-    async with OpenAiEmbedder(f"http://127.0.0.1:{port}", "m", 3) as embedder:
-        for _ in range(2):
-            with pytest.raises(EmbedderDownError):
-                await embedder.embed(outlines(1))
+    with closed_port() as port:
+        async with OpenAiEmbedder(f"http://127.0.0.1:{port}", "m", 3) as embedder:
+            for _ in range(2):
+                with pytest.raises(EmbedderDownError):
+                    await embedder.embed(outlines(1))
 
 
 def test_the_text_holds_what_was_said_and_what_was_done() -> None:

@@ -55,6 +55,13 @@ def tree(name: str) -> ast.Module:
     return ast.parse((ROOT / name).read_text(), name)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _trees_are_let_go() -> Iterator[None]:
+    """Millions of objects, at which every collection of garbage in the tests after these would look."""
+    yield
+    tree.cache_clear()
+
+
 def functions(name: str) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     return (node for node in ast.walk(tree(name)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 
@@ -65,11 +72,11 @@ def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 
 def occurrences(patterns: tuple[str, ...], names: list[str]) -> list[str]:
-    wanted = re.compile("|".join(rf"(?<![\w.~$}}]){re.escape(pattern)}" for pattern in patterns))
     found = []
     for name in names:
         text = (ROOT / name).read_bytes().decode(errors="ignore")
-        found += [f"{name}: {match[0]}" for match in wanted.finditer(text)]
+        held = [pattern for pattern in patterns if pattern in text]  # a tenth of the time of one expression for all
+        found += [f"{name}: {p}" for p in held if re.search(rf"(?<![\w.~$}}]){re.escape(p)}", text)]
     return found
 
 

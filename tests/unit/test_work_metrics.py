@@ -131,10 +131,10 @@ def test_a_scrape_at_the_bounds_is_quick(scraped: Scraped) -> None:
         scraped.work.worked(replace(TASKS, agent_type=f"type-{number}"))
     took = []
     for _ in range(5):
-        began = time.perf_counter()
+        began = time.thread_time()
         generate_latest(scraped.registry)
-        took.append(time.perf_counter() - began)
-    assert min(took) < 0.1, "a tenth of a second even where other processes take their turns"
+        took.append(time.thread_time() - began)
+    assert min(took) < 0.1, "a tenth of a second of a core, which the event loop is held up for"
 
 
 def test_calls_of_the_api_are_counted_by_method_and_code() -> None:

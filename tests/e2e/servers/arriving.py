@@ -21,6 +21,6 @@ def trace_at(program: Program, trace_id: str, spans: int) -> trace_pb2.Trace:
         return found if found.span_count >= spans else None
 
     with stubs(program.target) as stub:
-        found = eventually(look)
+        found = eventually(look, 90)
     assert found is not None, f"no {trace_id} of {spans} spans"
     return found

@@ -171,7 +171,7 @@ def test_a_collector_keeps_what_it_has_while_the_server_is_away(tmp_path: Path) 
             program.kill()
             with sending_to("away", exporters("grpc", f"http://{collector.grpc}", insecure=True)) as to:
                 trace_id = work(to)
-            eventually(lambda: "Exporting failed. Will retry" in collector.log)
+            eventually(lambda: "Exporting failed. Will retry" in collector.log, 90)
             program.start()
             assert trace_at(program, trace_id, 3).span_count == 3
 
@@ -182,7 +182,7 @@ def test_a_collector_tells_of_spans_that_the_server_refused(via: Program, tmp_pa
     with Collector(tmp_path, to_grpc(f"127.0.0.1:{via.otlp_grpc}")) as collector:
         with grpc.insecure_channel(collector.grpc) as channel:
             TraceServiceStub(channel).Export(spans_request(good, old), timeout=CALL_SECONDS)  # type: ignore[no-untyped-call]
-        eventually(lambda: "Partial success response" in collector.log)
+        eventually(lambda: "Partial success response" in collector.log, 90)
     assert '"dropped_spans": 1' in collector.log
     assert trace_at(via, trace_id.hex(), 1).span_count == 1
 

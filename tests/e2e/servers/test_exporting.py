@@ -64,7 +64,7 @@ def test_a_wrong_token_loses_nothing_and_is_told(program: Program, tmp_path: Pat
         try:
             first.start()
             send(first, spans_request(otlp_span(trace_id, 1, 0)))
-            eventually(lambda: "UNAUTHENTICATED" in first.log.upper())
+            eventually(lambda: "UNAUTHENTICATED" in first.log.upper(), 90)
             assert first.stop() == 0
         finally:
             if first.process is not None:

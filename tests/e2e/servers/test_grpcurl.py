@@ -94,7 +94,7 @@ def test_a_live_tail_shows_each_trace_as_it_finishes(program: Program) -> None:
 def test_health_is_told_for_each_service(program: Program) -> None:
     for name in ("", f"{API}.AtlasService"):
         assert call(program.target, "grpc.health.v1.Health/Check", {"service": name}) == {"status": "SERVING"}
-    assert httpx.get(f"{program.url}/readyz", trust_env=False).is_success
+    assert httpx.get(f"{program.url}/readyz", trust_env=False, timeout=CALL_SECONDS).is_success
 
 
 def _skip_to(out: IO[str], start: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.talk import catch_up, create, rest, stubs, unique
+from tests.e2e.talk import CALL_SECONDS, catch_up, create, rest, stubs, unique
 from tests.fixtures.program import Program
 from tests.fixtures.servers import required
 from tests.servers.prometheus import Prometheus, promtool
@@ -38,7 +38,7 @@ def busy(program: Program) -> Program:
 
 @pytest.mark.parametrize("port", ["metrics", "rest"])
 def test_the_checker_finds_nothing_to_say_about_the_metrics(busy: Program, port: str) -> None:
-    text = httpx.get(f"http://127.0.0.1:{getattr(busy, port)}/metrics", trust_env=False).text
+    text = httpx.get(f"http://127.0.0.1:{getattr(busy, port)}/metrics", trust_env=False, timeout=CALL_SECONDS).text
     checked = promtool("check", "metrics", "--extended", input_=text)
     assert checked.returncode == 0, checked.stderr
     assert checked.stderr.strip() == ""
@@ -69,7 +69,8 @@ def test_prometheus_knows_what_each_metric_is(busy: Program, tmp_path: Path) -> 
     target = {"job_name": "agent-tracer", "static_configs": [{"targets": [f"127.0.0.1:{busy.metrics}"]}]}
     with Prometheus(tmp_path, [target]) as prometheus:
         assert prometheus.query("agent_tracer_received_total")
-        answer = httpx.get(f"{prometheus.url}/api/v1/metadata", trust_env=False).json()["data"]
+        url = f"{prometheus.url}/api/v1/metadata"
+        answer = httpx.get(url, trust_env=False, timeout=CALL_SECONDS).json()["data"]
     told = {name: facts[0] for name, facts in answer.items() if name.startswith("agent_tracer_")}
     assert {facts["type"] for facts in told.values()} <= {"counter", "gauge", "histogram"}
     assert [name for name, facts in told.items() if not facts["help"]] == []
