@@ -146,8 +146,11 @@ def test_a_graph_database_that_is_down_holds_up_nothing(tmp_path: Path) -> None:
         send_calls(started, "web", "cart")
         with rest(started) as client:
             found = graph_of(client)
-        assert set(edges(found, "web", "cart")) == {("web", "cart")}
-        assert any("correlation.neo4j.uri" in caveat for caveat in found.caveats)
+            assert set(edges(found, "web", "cart")) == {("web", "cart")}
+            # Until the driver has failed, the answer says no more than that the database lacks the latest calls.
+            told = counted(lambda: graph_of(client), lambda found: "correlation.neo4j.uri" in str(found.caveats))
+        assert "correlation.neo4j.uri" in str(told.caveats)
+        assert found.caveats
         assert "no-such-password" not in started.log
         assert started.stop() == 0
 
