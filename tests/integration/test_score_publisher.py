@@ -36,7 +36,7 @@ class Publishing:
             reader=ClickHouseTasks(engine),
             archive=ClickHouseArchive(engine),
             metrics=PrometheusScores(self.registry),
-            catch_up=_nothing,
+            catch_up=_nobody_waits,
             clock_ns=lambda: NOW_NS,
             new_id=lambda: "id",
             evaluation_weights={},
@@ -60,6 +60,10 @@ class Publishing:
 
     def value(self, agent_id: str, dimension: str = "overall") -> float | None:
         return self.registry.get_sample_value("agent_tracer_ace_score", {"agent_id": agent_id, "dimension": dimension})
+
+
+async def _nobody_waits() -> Sequence[str]:
+    return ()
 
 
 async def _nothing() -> None:

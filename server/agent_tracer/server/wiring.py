@@ -42,7 +42,7 @@ from agent_tracer.server.services.loaded_reads import LoadedReads
 from agent_tracer.server.services.root_causes import RootCauses
 from agent_tracer.server.services.score_publisher import ScorePublisher
 from agent_tracer.server.services.service_graphs import ServiceGraphs
-from agent_tracer.server.services.settled_reads import SettledReads
+from agent_tracer.server.services.settled_reads import CatchUp, SettledReads
 from agent_tracer.server.services.settler import Settler
 from agent_tracer.server.services.similar_traces import SimilarTraces
 from agent_tracer.server.services.trace_export import TraceExport
@@ -119,7 +119,7 @@ def _ace(shared: Shared) -> AceUseCases:
 
 
 def _agent_scores(
-    engine: Engine, metrics: ScoreMetrics, weights: Mapping[str, float], catch_up: Callable[[], Awaitable[None]]
+    engine: Engine, metrics: ScoreMetrics, weights: Mapping[str, float], catch_up: CatchUp
 ) -> AgentScores:
     return AgentScores(
         reader=ClickHouseTasks(engine),
@@ -138,7 +138,7 @@ def score_publisher(
     """Not running yet."""
     return ScorePublisher(
         agents=ClickHouseBusyAgents(engine),
-        scorer=_agent_scores(engine, metrics, weights, settler.settled),
+        scorer=_agent_scores(engine, metrics, weights, _nobody_waits),
         settled=settler.settled,
         clock_ns=time.time_ns,
     )
@@ -209,14 +209,18 @@ def _correlation(shared: Shared) -> CorrelationUseCases:
     )
 
 
-def _watched(shared: Shared) -> Callable[[], Awaitable[None]]:
+def _watched(shared: Shared) -> Callable[[], Awaitable[object]]:
     if shared.correlating.detector is None:
         return shared.loaded.catch_up
     return SettledReads(shared.loaded, shared.correlating.detector, DETECTED_WAIT_SECONDS_MAX).catch_up
 
 
-def _settled_well(shared: Shared) -> Callable[[], Awaitable[None]]:
+def _settled_well(shared: Shared) -> CatchUp:
     return SettledReads(shared.loaded, shared.settler, ANALYSIS_WAIT_SECONDS_MAX).catch_up
+
+
+async def _nobody_waits() -> Sequence[str]:
+    return ()
 
 
 def _new_id() -> str:

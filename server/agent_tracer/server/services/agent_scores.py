@@ -1,8 +1,8 @@
 """Use cases: score an agent, and list earlier scores."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from agent_tracer.server.domain.ace.score_checks import check_figures, check_weights
@@ -19,6 +19,7 @@ from agent_tracer.server.ports.archive import KeptScore, ScoreArchive
 from agent_tracer.server.ports.server_metrics import ScoreMetrics
 from agent_tracer.server.ports.task_statistics import TaskReader
 from agent_tracer.server.services.archive_pages import page_of
+from agent_tracer.server.services.settled_reads import CatchUp
 from agent_tracer.server.services.task_reading import AgentTasks, all_quality
 
 PERIOD_DEFAULT: Final = "24h"
@@ -44,7 +45,7 @@ class AgentScores:
         reader: TaskReader,
         archive: ScoreArchive,
         metrics: ScoreMetrics,
-        catch_up: Callable[[], Awaitable[None]],
+        catch_up: CatchUp,
         clock_ns: Callable[[], int],
         new_id: Callable[[], str],
         evaluation_weights: Mapping[str, float],
@@ -62,8 +63,9 @@ class AgentScores:
         """The agent's score, kept and published."""
         now_ns = self._clock_ns()
         time_range = _range(request, now_ns)
-        await self._catch_up()
+        behind = await self._catch_up()
         score = await self._score(tenant, request, time_range)
+        score = replace(score, caveats=(*score.caveats, *behind))
         kept = KeptScore(self._new_id(), AgentId(request.agent_id), request.period or PERIOD_DEFAULT, now_ns, score)
         await self._archive.keep_score(tenant, kept)
         self._metrics.scored(kept.agent_id, score.present)

@@ -1,7 +1,7 @@
 """Use cases: rank agents on task types, and read earlier rankings."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -18,6 +18,7 @@ from agent_tracer.server.limits import BENCHMARK_AGENTS_MAX, BENCHMARK_TASK_TYPE
 from agent_tracer.server.ports.archive import KeptBenchmark, ScoreArchive
 from agent_tracer.server.ports.task_statistics import TaskReader, TooManyTaskTypesError
 from agent_tracer.server.services.archive_pages import page_of
+from agent_tracer.server.services.settled_reads import CatchUp
 from agent_tracer.server.services.task_reading import AgentTasks
 
 PERIOD_DEFAULT: Final = "30d"
@@ -49,7 +50,7 @@ class Benchmarks:
         *,
         reader: TaskReader,
         archive: ScoreArchive,
-        catch_up: Callable[[], Awaitable[None]],
+        catch_up: CatchUp,
         clock_ns: Callable[[], int],
         new_id: Callable[[], str],
     ) -> None:
@@ -63,7 +64,7 @@ class Benchmarks:
         """Rank agent_id and those it is compared against, and keep the result."""
         now_ns = self._clock_ns()
         time_range = _range(request, now_ns)
-        await self._catch_up()
+        behind = await self._catch_up()
         agents = list(dict.fromkeys(map(AgentId, (request.agent_id, *request.compare_against))))
         sums = await self._sums(tenant, agents, request.tasks, time_range)
         for agent_id in agents:
@@ -72,8 +73,8 @@ class Benchmarks:
         ranked = await asyncio.to_thread(benchmark, sums, [name for name, _ in request.tasks])
         repeats = await self._reader.repeats(tenant, agents, time_range)
         ranked = replace(ranked, standings=with_repeats(ranked.standings, repeats))
-        if len(agents) == 1:
-            ranked = replace(ranked, caveats=(*ranked.caveats, _ALONE))
+        told = (*behind, *((_ALONE,) if len(agents) == 1 else ()))
+        ranked = replace(ranked, caveats=(*ranked.caveats, *told))
         kept = KeptBenchmark(self._new_id(), agents[0], request.period or PERIOD_DEFAULT, now_ns, ranked)
         await self._archive.keep_benchmark(tenant, kept)
         return kept

@@ -37,7 +37,7 @@ from agent_tracer.server.ports.store import TraceReader
 from agent_tracer.server.ports.telemetry_window import Calls, Found, Observed, SeriesPlan, TelemetryWindow
 from agent_tracer.server.ports.vectors import EmbedderDownError, VectorsDownError
 from agent_tracer.server.services.loaded_reads import LoadedReads
-from agent_tracer.server.services.settled_reads import is_behind
+from agent_tracer.server.services.settled_reads import BEHIND, is_behind
 from agent_tracer.server.services.similar_traces import SimilarRequest, SimilarTrace
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Correlations:
         similar: FindsSimilar,
         incidents: IncidentStore,
         loaded: LoadedReads,
-        catch_up: Callable[[], Awaitable[None]],
+        catch_up: Callable[[], Awaitable[object]],
         clock_ns: Callable[[], int],
     ) -> None:
         """`catch_up` waits a moment for what was acknowledged before to be settled."""
@@ -120,7 +120,7 @@ class Correlations:
     async def find(self, tenant: TenantId, request: CorrelationRequest) -> Correlated:
         """Everything asked for, each list cut at its false discovery rate; what was not there to see in `caveats`."""
         margin_ns = _margin_ns(request)
-        behind = [telling.BEHIND] if await is_behind(self._catch_up, CORRELATION_WAIT_SECONDS_MAX) else []
+        behind = [BEHIND] if await is_behind(self._catch_up, CORRELATION_WAIT_SECONDS_MAX) else []
         key = otel_trace_id(TraceId(request.trace_id))
         trace = await self._loaded.find_whole(tenant, key, lambda: self._reader.trace(tenant, key))
         if trace is None:

@@ -75,7 +75,7 @@ class Failures:
         *,
         store: FailureStore,
         loaded: LoadedReads,
-        catch_up: Callable[[], Awaitable[None]],
+        catch_up: Callable[[], Awaitable[object]],
         is_behind: Callable[[], bool],
         clock_ns: Callable[[], int],
     ) -> None:

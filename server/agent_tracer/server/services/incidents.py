@@ -52,7 +52,7 @@ class Incidents:
         self,
         *,
         store: IncidentStore,
-        catch_up: Callable[[], Awaitable[None]],
+        catch_up: Callable[[], Awaitable[object]],
         clock_ns: Callable[[], int],
         new_id: Callable[[], str],
     ) -> None:

@@ -1,8 +1,8 @@
 """Use case: does an agent learn, and what does it use?"""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Final
 
 from agent_tracer.server.domain.atlas.change_points import KnownChange
@@ -14,6 +14,7 @@ from agent_tracer.server.domain.ids import AgentId, TenantId
 from agent_tracer.server.domain.telemetry import TimeRange
 from agent_tracer.server.limits import TEXT_LENGTH_MAX
 from agent_tracer.server.ports.task_statistics import TaskReader, TaskUsage
+from agent_tracer.server.services.settled_reads import CatchUp
 from agent_tracer.server.services.task_reading import AgentTasks
 
 PERIOD_DEFAULT: Final = "30d"
@@ -42,9 +43,7 @@ class Learning:
 class LearningAnalytics:
     """Raises InvalidFieldsError, AgentNotFoundError, TooLargeError, and what the port raises."""
 
-    def __init__(
-        self, *, reader: TaskReader, catch_up: Callable[[], Awaitable[None]], clock_ns: Callable[[], int]
-    ) -> None:
+    def __init__(self, *, reader: TaskReader, catch_up: CatchUp, clock_ns: Callable[[], int]) -> None:
         self._reader = reader
         self._catch_up = catch_up
         self._clock_ns = clock_ns
@@ -52,7 +51,7 @@ class LearningAnalytics:
     async def analyze(self, tenant: TenantId, request: LearningRequest) -> Learning:
         """The agent's tasks of the period, early ones against late ones."""
         time_range = _range(request, self._clock_ns())
-        await self._catch_up()
+        behind = await self._catch_up()
         agent = AgentTasks(self._reader, tenant, AgentId(request.agent_id), time_range)
         query = await agent.query_in_time(request.task_type)
         tasks, usage, changes = await asyncio.gather(
@@ -64,6 +63,7 @@ class LearningAnalytics:
             await agent.must_be_known()
         known = [KnownChange(at_ns, text) for at_ns, text in changes]
         result = await asyncio.to_thread(analyze_learning, tasks, known, query.bucket_ns or 0)
+        result = replace(result, caveats=(*result.caveats, *behind))
         busy_share = min(1.0, usage.busy_ns / (time_range.end_ns - time_range.start_ns))
         return Learning(request.period or PERIOD_DEFAULT, result, usage, busy_share)
 

@@ -7,7 +7,6 @@ from typing import Final
 
 from agent_tracer.server import limits
 from agent_tracer.server.domain.checks import NS, check_id
-from agent_tracer.server.domain.correlation import telling
 from agent_tracer.server.domain.errors import IncidentNotFoundError, TooLargeError, Violations
 from agent_tracer.server.domain.ids import OtelTraceId, TenantId, TraceId, otel_trace_id
 from agent_tracer.server.domain.incidents import Incident
@@ -24,7 +23,7 @@ from agent_tracer.server.ports.store import TraceReader
 from agent_tracer.server.ports.telemetry_window import Calls, Found, SeriesPlan, TelemetryWindow
 from agent_tracer.server.services.baselines import Baseline, Baselines
 from agent_tracer.server.services.incident_graph import IncidentGraph
-from agent_tracer.server.services.settled_reads import is_behind
+from agent_tracer.server.services.settled_reads import BEHIND, is_behind
 
 WINDOW_DEFAULT: Final = "1h"
 DEPTH_DEFAULT: Final = 3
@@ -72,7 +71,7 @@ class RootCauses:
         incidents: IncidentStore,
         reader: TraceReader,
         graph: IncidentGraph,
-        catch_up: Callable[[], Awaitable[None]],
+        catch_up: Callable[[], Awaitable[object]],
         clock_ns: Callable[[], int],
     ) -> None:
         self._telemetry = telemetry
@@ -97,7 +96,7 @@ class RootCauses:
         component = known_as(await self._component(tenant, incident), found.components())
         view = await asyncio.to_thread(_view, incident, component, found, plan, place, taken)
         analysis = await asyncio.to_thread(analyze, view, depth)
-        late = [telling.BEHIND] if behind else []
+        late = [BEHIND] if behind else []
         caveats = [*late, *_caveats(component, found), *baseline.caveats, *found.caveats(), *analysis.caveats]
         await self._graph.note(tenant, incident, analysis.root_cause)
         return replace(analysis, caveats=list(dict.fromkeys(caveats)))

@@ -46,7 +46,7 @@ class ServiceGraphs:
         store: GraphReader,
         projector: GraphProjector,
         replica: GraphReplica | None,
-        catch_up: Callable[[], Awaitable[None]],
+        catch_up: Callable[[], Awaitable[object]],
         clock_ns: Callable[[], int],
     ) -> None:
         """`replica`: the graph database's, where there is one."""

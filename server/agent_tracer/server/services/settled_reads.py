@@ -1,13 +1,19 @@
 """Reads of what is made out of commits, as fresh as waiting a moment can make them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Protocol
+from typing import Final, Protocol
 
 from agent_tracer.server.limits import SETTLED_WAIT_SECONDS_MAX
 from agent_tracer.server.ports.store import StoreDownError
 from agent_tracer.server.services.loaded_reads import LoadedReads
+
+BEHIND: Final = "the server has not caught up: what was sent in the last moments may be missing"
+"""The caveat of an answer that did not wait for everything."""
+
+CatchUp = Callable[[], Awaitable[Sequence[str]]]
+"""Waits a moment for what was acknowledged before; gives the caveats of an answer that comes without all of it."""
 
 
 class Settles(Protocol):
@@ -28,9 +34,10 @@ class SettledReads:
         self._running: asyncio.Task[None] | None = None
         self._next: asyncio.Task[None] | None = None
 
-    async def catch_up(self) -> None:
-        """Return once everything durable is settled, or after the wait."""
-        await asyncio.wait((self._begun_from_now_on(),), timeout=self._wait_seconds)
+    async def catch_up(self) -> Sequence[str]:
+        """Return once everything durable is settled, or after the wait: then with the caveat that is due."""
+        _, pending = await asyncio.wait((self._begun_from_now_on(),), timeout=self._wait_seconds)
+        return (BEHIND,) if pending else ()
 
     def _begun_from_now_on(self) -> asyncio.Task[None]:
         """A run that callers share. One that is under way may have begun before this caller's writes."""
@@ -52,7 +59,7 @@ class SettledReads:
             await self._settler.settled()
 
 
-async def is_behind(catch_up: Callable[[], Awaitable[None]], seconds_max: float) -> bool:
+async def is_behind(catch_up: Callable[[], Awaitable[object]], seconds_max: float) -> bool:
     """Wait for what was sent before; whether that takes longer than a caller should wait, who then must be told."""
     try:
         async with asyncio.timeout(seconds_max):

@@ -75,7 +75,7 @@ class SimilarTraces:
         index: VectorIndex,
         indexer: TraceIndexer,
         loaded: LoadedReads,
-        catch_up: Callable[[], Awaitable[None]],
+        catch_up: Callable[[], Awaitable[object]],
         clock_ns: Callable[[], int],
     ) -> None:
         """`catch_up` waits a moment for what was acknowledged before to be indexed."""

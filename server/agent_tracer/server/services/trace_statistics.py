@@ -34,7 +34,7 @@ class TraceStatistics:
     """Raises InvalidFieldsError, and what TraceReader raises."""
 
     def __init__(
-        self, reader: TraceReader, clock_ns: Callable[[], int], catch_up: Callable[[], Awaitable[None]]
+        self, reader: TraceReader, clock_ns: Callable[[], int], catch_up: Callable[[], Awaitable[object]]
     ) -> None:
         """`catch_up` waits a moment for the latest spans to be counted."""
         self._reader = reader

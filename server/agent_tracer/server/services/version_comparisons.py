@@ -2,8 +2,8 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from agent_tracer.server.domain.ace.comparison import VersionComparison, compare_versions
@@ -16,6 +16,7 @@ from agent_tracer.server.domain.telemetry import TimeRange
 from agent_tracer.server.limits import TEXT_LENGTH_MAX
 from agent_tracer.server.ports.archive import ScoreArchive
 from agent_tracer.server.ports.task_statistics import TaskReader
+from agent_tracer.server.services.settled_reads import CatchUp
 from agent_tracer.server.services.task_reading import AgentTasks, all_quality
 
 PERIOD_DEFAULT: Final = "30d"
@@ -45,7 +46,7 @@ class VersionComparisons:
         *,
         reader: TaskReader,
         archive: ScoreArchive,
-        catch_up: Callable[[], Awaitable[None]],
+        catch_up: CatchUp,
         clock_ns: Callable[[], int],
     ) -> None:
         self._reader = reader
@@ -57,7 +58,7 @@ class VersionComparisons:
         """The candidate against the base. Repeated looks at growing data are counted, and corrected for."""
         now_ns = self._clock_ns()
         time_range = _range(request, now_ns)
-        await self._catch_up()
+        behind = await self._catch_up()
         agent = AgentTasks(self._reader, tenant, AgentId(request.agent_id), time_range)
         attribute, values = request.attribute or ATTRIBUTE_DEFAULT, (request.base, request.candidate)
         tasks, judged = await asyncio.gather(
@@ -68,7 +69,7 @@ class VersionComparisons:
             await agent.must_be_known()
         quality = all_quality(tasks, judged)
         look = await self._archive.look(tenant, _name(request, attribute), sum(of.tasks for of in tasks), now_ns)
-        return await asyncio.to_thread(
+        compared = await asyncio.to_thread(
             compare_versions,
             _of(tasks, request.base),
             _of(tasks, request.candidate),
@@ -76,6 +77,7 @@ class VersionComparisons:
             candidate_judged=_of(quality, request.candidate),
             look=look,
         )
+        return replace(compared, caveats=(*compared.caveats, *behind))
 
 
 def _of(sums: Sequence[_Sums], variant: str) -> list[_Sums]:

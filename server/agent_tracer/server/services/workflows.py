@@ -1,7 +1,7 @@
 """Use cases: what would make a workflow faster, and what a trace's duration is made of."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -16,6 +16,7 @@ from agent_tracer.server.domain.telemetry import TimeRange
 from agent_tracer.server.limits import CRITICAL_PATH_SPANS_MAX
 from agent_tracer.server.ports.work import WorkReader
 from agent_tracer.server.services.loaded_reads import LoadedReads
+from agent_tracer.server.services.settled_reads import CatchUp
 
 PERIOD_DEFAULT: Final = "7d"
 _LEFT_OUT: Final = "{} earlier traces of the period are not among the {} that were replayed"
@@ -47,7 +48,7 @@ class Workflows:
         *,
         reader: WorkReader,
         loaded: LoadedReads,
-        catch_up: Callable[[], Awaitable[None]],
+        catch_up: CatchUp,
         clock_ns: Callable[[], int],
     ) -> None:
         self._reader = reader
@@ -58,18 +59,16 @@ class Workflows:
     async def optimize(self, tenant: TenantId, request: OptimizationRequest) -> Optimization:
         """Suggestions, each replayed on the workflow's recorded traces."""
         time_range = _range(request, self._clock_ns())
-        await self._catch_up()
+        behind = await self._catch_up()
         found = await self._reader.workflow_work(tenant, request.workflow_id, time_range)
         period = request.period or PERIOD_DEFAULT
         if not found.traces:
             if not await self._reader.is_workflow(tenant, request.workflow_id):
                 raise WorkflowNotFoundError(request.workflow_id)
-            return Optimization(period, WorkflowAnalysis((), 0.0, (), (), 0, 0.0, (_NONE,)))
+            return Optimization(period, WorkflowAnalysis((), 0.0, (), (), 0, 0.0, (_NONE, *behind)))
         analysis = await asyncio.to_thread(optimize, found.traces)
-        if found.left_out:
-            told = _LEFT_OUT.format(found.left_out, len(found.traces))
-            analysis = replace(analysis, caveats=(*analysis.caveats, told))
-        return Optimization(period, analysis)
+        left_out = (_LEFT_OUT.format(found.left_out, len(found.traces)),) if found.left_out else ()
+        return Optimization(period, replace(analysis, caveats=(*analysis.caveats, *left_out, *behind)))
 
     async def critical_path(self, tenant: TenantId, trace_id: str) -> CriticalPath[WorkSpan]:
         """The spans that the trace's duration is made of."""

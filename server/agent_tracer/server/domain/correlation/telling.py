@@ -19,8 +19,6 @@ SLOW_ALIKE: Final = "was slow as well, at the same operation near in time"
 SIMILAR_WORK: Final = "failed at similar work near in time"
 """Why traces are related."""
 
-BEHIND: Final = "the server has not caught up: what was sent in the last moments may be missing"
-
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 PAST_NEEDED: Final = 6
 """Lengths of the window that must be known before it to say what is usual (levels.BLOCKS_MIN)."""
