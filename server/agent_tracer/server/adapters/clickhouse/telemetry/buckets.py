@@ -100,10 +100,14 @@ class Buckets:
 
     def is_of(self, side: Sequence[int], position: str) -> str:
         """The condition that a position is one of a window's."""
-        marks = [0] * len(self.starts_ns)
-        for at in side:
-            marks[at] = 1
-        return f"CAST([{','.join(map(str, marks))}], 'Array(UInt8)')[{position} + 1]"
+        firsts = [at for at, place in enumerate(side) if at == 0 or place != side[at - 1] + 1]
+        lasts = [at - 1 for at in (*firsts[1:], len(side))]
+        if len(firsts) > _RUNS_FEW:
+            return f"{position} IN ({', '.join(map(str, side))})"
+        runs = (
+            f"{position} BETWEEN {side[first]} AND {side[last]}" for first, last in zip(firsts, lasts, strict=False)
+        )
+        return f"({' OR '.join(runs) or 'false'})"
 
     def blank(self, observed: Iterable[int]) -> list[float]:
         """A value per position: 0 where something of the signal was observed, else NaN."""

@@ -30,8 +30,7 @@ arrayFilter(c -> c.1 != owner, groupArrayIf((service, position, is_failed, durat
 # One pass for both: a family is a call of its owner (callee ''), and one of each callee. Of the former the milliseconds
 # are its own time, of the latter those that were lost in between.
 _SAMPLED: Final = """
-SELECT owner, callee, groupArray(position), groupArray(calls), groupArray(errors), groupArray(own_errors), groupArray(ms)
-FROM (
+SELECT owner, callee, groupArray(position), groupArray(ms), {counts} FROM (
   SELECT owner, call.1 AS callee, call.2 AS position, count() AS calls, countIf(call.3) AS errors,
     countIf(call.4) AS own_errors,
     if(callee = '', avgIf(greatest(call.5, 0), isFinite(call.5)), quantileExactInclusive(0.5)(call.5)) AS ms
@@ -43,6 +42,7 @@ FROM (
   ARRAY JOIN known AS call GROUP BY owner, callee, position)
 GROUP BY owner, callee ORDER BY owner, callee
 """
+_COUNTS: Final = "groupArray(calls), groupArray(errors), groupArray(own_errors)"
 _CALLS: Final = """
 SELECT service, groupArray(position), groupArray(calls), groupArray(errors) FROM (
   SELECT service, {position} AS position, count() AS calls, countIf(status = 2) AS errors FROM (
@@ -75,10 +75,10 @@ class _Values:
     """What is known of a service or an edge at some of the positions."""
 
     positions: Sequence[int] = ()
+    ms: Sequence[float] = ()
     calls: Sequence[float] = ()
     errors: Sequence[float] = ()
     own_errors: Sequence[float] = ()
-    ms: Sequence[float] = ()
 
 
 _Edge = tuple[bytes, bytes]
@@ -87,33 +87,38 @@ _Edge = tuple[bytes, bytes]
 
 async def call_series(engine: Engine, tenant: TenantId, buckets: Buckets) -> Calls:
     """Of few spans all from one reading of them; of many, what the sample cannot tell is counted."""
-    sample = await sample_of(engine, tenant, buckets)
-    if not sample.spans:
+    places = {"of": OF_TENANT, "position": buckets.position("ns"), "within": buckets.within_hours("start_time")}
+    counted = await read(engine, _CALLS.format(**places), {"tenant": tenant})
+    if not counted:
         return Calls(Found(()), Found(()))
-    rows = await read(engine, _SAMPLED.format(families=families(buckets, sample, _FAMILY)), {"tenant": tenant})
-    known = {(row[0], row[1]): _Values(*row[2:]) for row in rows}
+    sample = sample_of(sum(sum(row[2]) for row in counted), (at for row in counted for at in row[1]))
+    statement = _SAMPLED.format(
+        families=families(buckets, sample, _FAMILY), counts=_COUNTS if sample.is_whole else "[], [], []"
+    )
+    known = {(row[0], row[1]): _Values(*row[2:]) for row in await read(engine, statement, {"tenant": tenant})}
     services: Mapping[bytes, _Values]
     edges: Mapping[_Edge, _Values]
     if sample.is_whole:
         services = {owner: each for (owner, callee), each in known.items() if not callee}
         edges = {edge: each for edge, each in known.items() if edge[1]}
     else:
-        services = await _all_services(engine, tenant, buckets)
+        services = await _all_services(engine, tenant, buckets, counted)
         edges = await _all_edges(engine, tenant, buckets)
     return await asyncio.to_thread(_series, buckets, sample, services, edges, known)
 
 
-async def _all_services(engine: Engine, tenant: TenantId, buckets: Buckets) -> Mapping[bytes, _Values]:
-    places = {
-        "of": OF_TENANT,
-        "position": buckets.position("ns"),
-        "within": buckets.within_hours("start_time"),
-        "later": buckets.within_hours("start_time", later_ns=_OUTLASTS_NS),
-    }
-    counted = await read(engine, _CALLS.format(**places), {"tenant": tenant})
-    own = {row[0]: row[1:] for row in await read(engine, _OWN_ERRORS.format(**places), {"tenant": tenant})}
+async def _all_services(
+    engine: Engine, tenant: TenantId, buckets: Buckets, counted: Sequence[Row]
+) -> Mapping[bytes, _Values]:
+    statement = _OWN_ERRORS.format(
+        of=OF_TENANT,
+        position=buckets.position("ns"),
+        within=buckets.within_hours("start_time"),
+        later=buckets.within_hours("start_time", later_ns=_OUTLASTS_NS),
+    )
+    own = {row[0]: row[1:] for row in await read(engine, statement, {"tenant": tenant})}
     return {
-        service: _Values(positions, calls, errors, _beside(positions, own.get(service)))
+        service: _Values(positions, (), calls, errors, _beside(positions, own.get(service)))
         for service, positions, calls, errors in counted
     }
 
@@ -127,7 +132,10 @@ def _beside(positions: Sequence[int], found: Row | None) -> Sequence[float]:
 async def _all_edges(engine: Engine, tenant: TenantId, buckets: Buckets) -> Mapping[_Edge, _Values]:
     """As they are settled, by minute."""
     statement = _SETTLED.format(position=buckets.position("ns"), within=buckets.within("minute"))
-    return {(row[0], row[1]): _Values(*row[2:]) for row in await read(engine, statement, {"tenant": tenant})}
+    rows = await read(engine, statement, {"tenant": tenant})
+    return {
+        (caller, callee): _Values(positions, (), calls, errors) for caller, callee, positions, calls, errors in rows
+    }
 
 
 def _series(

@@ -25,14 +25,15 @@ FROM logs WHERE tenant = {{tenant:String}} AND time >= fromUnixTimestamp64Nano({
   AND time < fromUnixTimestamp64Nano({{to_ns:Int64}}, 'UTC') AND {IS_CHANGE}
 """
 # Of a flag that is looked at all the time, what is new is the first look that gave a value after others had been given.
+# Records are read once: to find these few among all takes far longer than to count looks.
 _EVENTS: Final = f"""
 SELECT {_COLUMNS} FROM (
-  SELECT * FROM ({_OF_RANGE}) WHERE NOT is_evaluation OR flag = '' OR variant = ''
-  UNION ALL
-  SELECT * EXCEPT looks FROM (
-    SELECT *, count() OVER (PARTITION BY service, flag) AS looks FROM ({_OF_RANGE})
-    WHERE is_evaluation AND flag != '' AND variant != '' ORDER BY ns LIMIT 1 BY service, flag, variant)
-  QUALIFY looks = 1 OR row_number() OVER (PARTITION BY service, flag ORDER BY ns) > 1)
+  SELECT *, row_number() OVER (PARTITION BY is_look, service, flag ORDER BY ns) AS value_number FROM (
+    SELECT *, count() OVER (PARTITION BY is_look, service, flag) AS looks,
+      row_number() OVER (PARTITION BY is_look, service, flag, variant ORDER BY ns) AS look_number
+    FROM (SELECT *, is_evaluation AND flag != '' AND variant != '' AS is_look FROM ({_OF_RANGE})))
+  WHERE NOT is_look OR look_number = 1)
+WHERE NOT is_look OR looks = 1 OR value_number > 1
 QUALIFY sum(length(body) + arraySum(arrayMap(t -> length(t), texts))) OVER (ORDER BY ns DESC ROWS UNBOUNDED PRECEDING)
   <= {CHANGE_EVENTS_BYTES_MAX}
 ORDER BY ns DESC, body LIMIT {CHANGE_EVENTS_READ_MAX}

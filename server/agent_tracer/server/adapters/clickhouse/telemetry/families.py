@@ -3,13 +3,11 @@
 Each span is there twice, under its own id and under its parent's; grouped by that key, a span meets its children.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from agent_tracer.server.adapters.clickhouse.engine import Engine
 from agent_tracer.server.adapters.clickhouse.telemetry.buckets import Buckets
-from agent_tracer.server.adapters.clickhouse.telemetry.reading import read
-from agent_tracer.server.domain.ids import TenantId
 from agent_tracer.server.limits import TELEMETRY_SAMPLE_SPANS_MAX
 
 OF_TENANT: Final = "tenant = {tenant:String} AND service != ''"
@@ -18,10 +16,6 @@ _NO_PARENT: Final = "toFixedString('', 8)"
 _FAILED: Final = 2
 """OTLP's status code of an error."""
 
-_COUNT: Final = """
-SELECT count(), groupUniqArray({position}) FROM (
-  SELECT toUnixTimestamp64Nano(start_time) AS ns FROM spans WHERE {of} AND {within})
-"""
 _SPANS: Final = """
 SELECT cityHash64(trace_id, span_id) AS id,
   if(parent_span_id = {no_parent}, 0, cityHash64(trace_id, parent_span_id)) AS parent,
@@ -49,11 +43,9 @@ class Sample:
         return [] if self.is_whole else [f"{what}: from one in {self.one_in} traces of the {self.spans} spans"]
 
 
-async def sample_of(engine: Engine, tenant: TenantId, buckets: Buckets) -> Sample:
+def sample_of(spans: int, observed: Iterable[int]) -> Sample:
     """The share that keeps to TELEMETRY_SAMPLE_SPANS_MAX. The same data give the same sample."""
-    statement = _COUNT.format(position=buckets.position("ns"), of=OF_TENANT, within=buckets.within_hours("start_time"))
-    ((count, observed),) = await read(engine, statement, {"tenant": tenant})
-    return Sample(count, max(1, -(-count // TELEMETRY_SAMPLE_SPANS_MAX)), sorted(observed))
+    return Sample(spans, max(1, -(-spans // TELEMETRY_SAMPLE_SPANS_MAX)), sorted(set(observed)))
 
 
 def sampled_spans(buckets: Buckets, sample: Sample) -> str:

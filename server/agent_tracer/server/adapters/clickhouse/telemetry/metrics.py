@@ -8,7 +8,7 @@ from agent_tracer.server.adapters.clickhouse.engine import Engine, Row
 from agent_tracer.server.adapters.clickhouse.telemetry.buckets import Buckets
 from agent_tracer.server.adapters.clickhouse.telemetry.labels import Labels, SeriesLabels
 from agent_tracer.server.adapters.clickhouse.telemetry.naming import NamedSeries, owner, told_apart
-from agent_tracer.server.adapters.clickhouse.telemetry.points import series_of_types
+from agent_tracer.server.adapters.clickhouse.telemetry.points import ADDS_UP, SUFFIXES, points
 from agent_tracer.server.adapters.clickhouse.telemetry.reading import read
 from agent_tracer.server.adapters.clickhouse.telemetry.strength import moved
 from agent_tracer.server.domain.ids import TenantId
@@ -16,10 +16,13 @@ from agent_tracer.server.domain.rca.view import MetricSeries
 from agent_tracer.server.limits import TELEMETRY_METRIC_SERIES_MAX
 from agent_tracer.server.ports.telemetry_window import Found
 
-_TYPES: Final = "SELECT DISTINCT type FROM metric_points WHERE tenant = {{tenant:String}} AND {within}"
+_KINDS: Final = """
+SELECT DISTINCT type, {adds_up} FROM metric_points WHERE tenant = {{tenant:String}} AND {within} AND type != 'summary'
+"""
 _CHOSEN: Final = """
-SELECT series, suffix, is_rate, positions, values, count() OVER ()
-FROM (SELECT series, suffix, is_rate, positions, values, {moved} FROM ({series}))
+SELECT series, suffix, is_rate, positions, values, count() OVER () FROM (
+  SELECT series, suffix, max(is_rate) AS is_rate, groupArray(position) AS positions, groupArray(shown) AS values, {moved}
+  FROM ({points}) GROUP BY series, suffix HAVING countIf(isFinite(shown)) > 0)
 ORDER BY moved DESC, series, suffix LIMIT {limit}
 """
 
@@ -39,14 +42,14 @@ async def metric_series(
 
 async def _chosen(engine: Engine, tenant: TenantId, buckets: Buckets) -> Sequence[Row]:
     """Of the types that are there: planning a statement takes longer than reading what there is none of."""
-    types = await read(engine, _TYPES.format(within=buckets.within("time")), {"tenant": tenant})
-    series = series_of_types(buckets, {row[0] for row in types})
-    if not series:
+    kinds = await read(engine, _KINDS.format(adds_up=ADDS_UP, within=buckets.within("time")), {"tenant": tenant})
+    shown = points(buckets, {(type_, bool(adds_up)) for type_, adds_up in kinds})
+    if not shown:
         return ()
     statement = _CHOSEN.format(
-        moved=moved(buckets, "positions", "values"), series=series, limit=TELEMETRY_METRIC_SERIES_MAX
+        moved=moved(buckets, "position", "shown"), points=shown, limit=TELEMETRY_METRIC_SERIES_MAX
     )
-    return await read(engine, statement, {"tenant": tenant})
+    return await read(engine, statement, {"tenant": tenant}, is_arithmetic=True)
 
 
 def _series(buckets: Buckets, rows: Sequence[Row], by_series: Mapping[int, Labels]) -> list[MetricSeries]:
@@ -58,7 +61,7 @@ def _named(buckets: Buckets, row: Row, labels: Labels) -> NamedSeries:
     _, suffix, is_rate, positions, values, _ = row
     return NamedSeries(
         owner(labels.service, labels.attributes, labels.resource),
-        labels.metric + suffix.decode(),
+        labels.metric + SUFFIXES[suffix],
         labels.attributes,
         labels.resource,
         buckets.series(buckets.blank(()), positions, values),
