@@ -84,7 +84,7 @@ def _strongest(found: Sequence[Evidence]) -> dict[str, dict[str, float]]:
 def _ranks(strengths: Mapping[str, float]) -> dict[str, float]:
     """The strongest has 1; those that are as strong as each other share their mean, whatever they are called."""
     order = sorted(strengths.values(), reverse=True)
-    firsts = {strength: order.index(strength) for strength in set(order)}
+    firsts = {strength: at for at, strength in reversed(list(enumerate(order)))}
     counts = Counter(order)
     return {name: firsts[strength] + (1 + counts[strength]) / 2 for name, strength in strengths.items()}
 
