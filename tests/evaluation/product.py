@@ -93,7 +93,8 @@ def _count(answer: trace_pb2.AggregateTracesResponse) -> int:
 def product(folder: Path) -> Iterator[Product]:
     """A server in a folder of its own, ended afterwards."""
     with (
-        tempfile.TemporaryDirectory(dir=folder) as own,
+        # What a killed server leaves may not go at the first try, which is no reason to lose what was measured.
+        tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as own,
         running_program(Path(own)) as program,
         connected(program) as it,
     ):
