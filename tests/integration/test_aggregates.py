@@ -7,8 +7,9 @@ import pytest
 
 from agent_tracer.server.adapters.clickhouse import aggregates, rollups
 from agent_tracer.server.adapters.clickhouse.aggregates import read_agents, read_aggregate
+from agent_tracer.server.adapters.clickhouse.deletion import forget_trace
 from agent_tracer.server.adapters.clickhouse.engine import Engine
-from agent_tracer.server.adapters.clickhouse.settle import ClickHouseSettler, forget_trace
+from agent_tracer.server.adapters.clickhouse.settle import ClickHouseSettler
 from agent_tracer.server.domain.ids import OtelTraceId, TenantId
 from agent_tracer.server.domain.signals import Signal
 from agent_tracer.server.domain.telemetry import Agent, AggregateRow, TimeRange, TokenUsage

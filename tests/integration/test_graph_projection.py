@@ -3,17 +3,22 @@
 import asyncio
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from clickhouse_connect.driver.client import Client
 
 from agent_tracer.server.adapters.clickhouse.engine import Engine
 from agent_tracer.server.adapters.clickhouse.graph import ClickHouseGraph
 from agent_tracer.server.adapters.clickhouse.graph_source import ClickHouseGraphSource
 from agent_tracer.server.adapters.clickhouse.store import ClickHouseStore
-from agent_tracer.server.domain.graph.records import Direction, Graph, GraphFact, NodeKey, NodeKind, Walk
+from agent_tracer.server.domain.graph.records import Direction, Graph, GraphBucket, GraphFact, NodeKey, NodeKind, Walk
 from agent_tracer.server.domain.ids import OtelTraceId, TenantId
 from agent_tracer.server.domain.telemetry import TimeRange
 from agent_tracer.server.ports.graph import Touched
 from agent_tracer.server.services.graph_projector import GraphProjector
+from agent_tracer.server.services.graph_writes import GraphWrites
 from tests.fixtures.graphs import AMPLE, service
 from tests.fixtures.settled import settle
 from tests.fixtures.trees import CLIENT, NOON_NS, SERVER, Node, agent, call, tool
@@ -143,6 +148,44 @@ async def test_a_deleted_trace_is_not_counted_any_more(engine: Engine, tenant: T
     await ClickHouseStore(engine).delete_trace(tenant, OtelTraceId(RUN[0].trace_id))
     assert done(await graph(engine, tenant)) == {SHOP: (1, 0), SEARCH: (1, 0)}
     await ClickHouseStore(engine).delete_trace(tenant, OtelTraceId(other))
+    assert done(await graph(engine, tenant)) == {}
+
+
+class _Between:
+    """A client that has something done before each of its statements."""
+
+    def __init__(self, client: Client, first: Callable[[], None]) -> None:
+        self.query = client.query
+        self._client = client
+        self._first = first
+
+    def command(self, statement: str, parameters: dict[str, Any]) -> object:
+        self._first()
+        return self._client.command(statement, parameters=parameters)
+
+
+async def test_a_trace_that_is_deleted_while_the_graph_is_made_is_not_counted_any_more(
+    engine: Engine, tenant: TenantId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await settle(engine, tenant, RUN)
+    assert done(await graph(engine, tenant))
+    source, made, loop = OfTenant(engine, tenant), list[Sequence[GraphBucket]](), asyncio.get_running_loop()
+
+    async def make() -> None:
+        touched = await source.touched(after_ns=0, limit=EVERYBODYS_MAX)
+        made.append(await source.made(touched.some))
+
+    def first() -> None:
+        asyncio.run_coroutine_threadsafe(make(), loop).result(60)
+
+    run = engine.settle
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "settle", lambda work: run(lambda client: work(_Between(client, first))))
+        assert await ClickHouseStore(engine).delete_trace(tenant, OtelTraceId(RUN[0].trace_id))
+    assert any(bucket.nodes for buckets in made for bucket in buckets), "a deletion was seen half done"
+    writes = GraphWrites(ClickHouseGraph(engine), time.time_ns, None)
+    for buckets in made:
+        await writes.put(buckets)
     assert done(await graph(engine, tenant)) == {}
 
 

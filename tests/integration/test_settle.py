@@ -8,11 +8,14 @@ from clickhouse_connect.driver.client import Client
 from hypothesis import strategies as st
 
 from agent_tracer.server.adapters.clickhouse import settle as settling
+from agent_tracer.server.adapters.clickhouse.deletion import forget_trace
 from agent_tracer.server.adapters.clickhouse.engine import Engine
-from agent_tracer.server.adapters.clickhouse.settle import ClickHouseSettler, forget_trace
+from agent_tracer.server.adapters.clickhouse.settle import ClickHouseSettler
+from agent_tracer.server.adapters.clickhouse.store import ClickHouseStore
 from agent_tracer.server.domain.ids import OtelTraceId, TenantId
 from agent_tracer.server.domain.signals import Signal
 from agent_tracer.server.ports.settling import ReceivedRange
+from agent_tracer.server.ports.store import StoreDownError
 from tests.fixtures.engine import load
 from tests.fixtures.settled import Task, settle, tasks, units
 from tests.fixtures.trees import CLIENT, SERVER, TRACE_ID, Node, agent, call, request, tool
@@ -329,6 +332,24 @@ async def test_a_forgotten_trace_leaves_nothing(engine: Engine, tenant: TenantId
     for table in ("units", "tasks", "service_edges"):
         rows = await engine.rows(f"SELECT DISTINCT trace_id FROM {table} WHERE tenant = {{t:String}}", {"t": tenant})
         assert rows == [(other,)]
+
+
+async def test_a_deletion_that_was_interrupted_can_be_asked_for_again(
+    engine: Engine, tenant: TenantId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await settle(engine, tenant, [Node(1, attributes=agent("a")), Node(2, 1, attributes=call(1), service="x")])
+    store, trace_id = ClickHouseStore(engine), OtelTraceId(TRACE_ID)
+
+    async def down(_: object) -> None:
+        raise StoreDownError("stopped")
+
+    with monkeypatch.context() as patch, pytest.raises(StoreDownError):
+        patch.setattr(engine, "settle", down)
+        await store.delete_trace(tenant, trace_id)
+    assert await tasks(engine, tenant)
+    assert await store.delete_trace(tenant, trace_id)
+    assert await tasks(engine, tenant) == []
+    assert not await store.delete_trace(tenant, trace_id)
 
 
 async def test_a_trace_of_100_000_spans_is_settled(engine: Engine, tenant: TenantId) -> None:

@@ -115,7 +115,7 @@ _OF_MANY: Final = _SPANS.replace(
 )
 
 # Rows as one text of JSON, which any sign may stand in. A trace that was deleted meanwhile must not come back; what is
-# deleted from here on, settle.forget_trace removes, on the same thread.
+# deleted from here on, deletion.forget_trace removes, on the same thread.
 _KEEP: Final = """
 INSERT INTO failures SELECT row.tenant, fromUnixTimestamp64Nano(row.received_ns, 'UTC'), now64(9, 'UTC'),
   toFixedString(unhex(row.id), 16) AS trace, row.caller_id, fromUnixTimestamp64Nano(row.start_ns, 'UTC'), row.is_failed,

@@ -61,16 +61,18 @@ SELECT tenant, start, max(received_at), {_SETTLED_AT} FROM (
 """
 """Last of a batch's statements: who sees the buckets reads rows that are all there."""
 
-FORGET: Final = (
-    f"""
+BUCKETS_OF_TRACE: Final = f"""
+SELECT DISTINCT toUnixTimestamp({_START}) FROM (
+  SELECT start_time FROM units WHERE {OF_TRACE}
+  UNION ALL SELECT minute FROM service_edges WHERE {OF_TRACE}
+  UNION ALL SELECT start FROM component_calls WHERE {OF_TRACE}
+)
+"""
+"""Which buckets a trace is part of."""
+
+BUCKETS_CHANGED: Final = """
 INSERT INTO settled_buckets (tenant, start, received_at, settled_at)
-SELECT DISTINCT tenant, {_START}, now64(9),
+SELECT {tenant:String}, toDateTime(arrayJoin({starts:Array(UInt32)}), 'UTC'), now64(9),
   greatest(now64(9), (SELECT max(settled_at) FROM settled_buckets) + toIntervalNanosecond(1))
-FROM (
-  SELECT tenant, start_time FROM units WHERE {OF_TRACE}
-  UNION ALL SELECT tenant, minute FROM service_edges WHERE {OF_TRACE}
-  UNION ALL SELECT tenant, start FROM component_calls WHERE {OF_TRACE}
-)
-""",
-)
-"""Before what was made of a trace is removed."""
+"""
+"""Buckets that are to be made anew: what is read of them before is later known to be former."""

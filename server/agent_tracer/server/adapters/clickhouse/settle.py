@@ -12,9 +12,7 @@ from agent_tracer.server.adapters.clickhouse import graph_settling
 from agent_tracer.server.adapters.clickhouse import settle_sql as sql
 from agent_tracer.server.adapters.clickhouse.engine import Engine
 from agent_tracer.server.adapters.clickhouse.rollups import roll_hours
-from agent_tracer.server.adapters.clickhouse.spans import OF_TRACE
 from agent_tracer.server.adapters.clickhouse.work_counts import read_work
-from agent_tracer.server.domain.ids import OtelTraceId, TenantId
 from agent_tracer.server.limits import (
     SETTLE_BLOOM_TRACES_MAX,
     SETTLE_MEMORY_BYTES_MAX,
@@ -221,32 +219,3 @@ def _end_of_slice(client: Client, received: ReceivedRange) -> tuple[int, int, in
 
 def _run(client: Client, statement: str, parameters: Mapping[str, Any] | None = None) -> None:
     client.command(statement, parameters=dict(parameters or {}))
-
-
-_FORGET: Final = (
-    *graph_settling.FORGET,
-    # The hours' sums do not hold any more.
-    f"""
-INSERT INTO settled_hours (tenant, hour, received_at, settled_at)
-SELECT DISTINCT tenant, hour, now64(9), greatest(now64(9), (SELECT max(rolled_at) FROM settled_hours) + toIntervalNanosecond(1))
-FROM units WHERE {OF_TRACE}
-""",
-    *(
-        f"DELETE FROM {table} WHERE {OF_TRACE}"
-        for table in ("units", "tasks", "service_edges", "component_calls", "failures")
-    ),
-)
-
-
-async def forget_trace(engine: Engine, tenant: TenantId, trace_id: OtelTraceId) -> None:
-    """Remove what was made of a trace. Call it when the trace's rows in `spans` and `traces` are gone.
-
-    Runs between settling batches, so that none which had read the spans before brings the trace back.
-    """
-    parameters = {"tenant": tenant, "trace": trace_id.hex()}
-
-    def forget(client: Client) -> None:
-        for statement in _FORGET:
-            client.command(statement, parameters=parameters)
-
-    await engine.settle(forget)

@@ -2,15 +2,12 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
-from typing import Final
-
-from clickhouse_connect.driver.client import Client
 
 from agent_tracer.server.adapters.clickhouse.aggregates import read_agents, read_aggregate
+from agent_tracer.server.adapters.clickhouse.deletion import delete_trace
 from agent_tracer.server.adapters.clickhouse.engine import Engine
 from agent_tracer.server.adapters.clickhouse.evaluations import read_evaluations, write_evaluation
 from agent_tracer.server.adapters.clickhouse.export import export_requests
-from agent_tracer.server.adapters.clickhouse.settle import forget_trace
 from agent_tracer.server.adapters.clickhouse.spans import OF_TRACE, read_outline, read_spans
 from agent_tracer.server.adapters.clickhouse.traces import list_traces, read_touched, read_traces
 from agent_tracer.server.domain.ids import OtelTraceId, SpanId, TenantId
@@ -26,9 +23,6 @@ from agent_tracer.server.domain.telemetry import (
     TraceFilter,
 )
 from agent_tracer.server.ports.store import AggregateQuery, ListCursor, TracePage
-
-TRACE_TABLES: Final = ("spans", "traces", "evaluations")
-"""Tables that hold rows of a trace as they came; what the settler made of them goes by forget_trace. Logs stay."""
 
 
 class ClickHouseStore:
@@ -81,17 +75,7 @@ class ClickHouseStore:
 
     async def delete_trace(self, tenant: TenantId, trace_id: OtelTraceId) -> bool:
         """See the port."""
-        if not await read_traces(self._engine, tenant, [trace_id]):
-            return False
-        parameters = {"tenant": tenant, "trace": trace_id.hex()}
-
-        def delete(client: Client) -> None:
-            for table in TRACE_TABLES:
-                client.command(f"DELETE FROM {table} WHERE {OF_TRACE}", parameters=parameters)
-
-        await self._engine.write(delete)
-        await forget_trace(self._engine, tenant, trace_id)
-        return True
+        return await delete_trace(self._engine, tenant, trace_id)
 
     async def add_evaluation(self, tenant: TenantId, trace_id: OtelTraceId, evaluation: Evaluation) -> Evaluation:
         """See the port."""
