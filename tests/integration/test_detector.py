@@ -11,8 +11,10 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from agent_tracer.server.adapters.clickhouse.engine import Engine
 from agent_tracer.server.adapters.clickhouse.incidents import ClickHouseIncidents
 from agent_tracer.server.adapters.clickhouse.settle import ClickHouseSettler
+from agent_tracer.server.adapters.clickhouse.store import ClickHouseStore
 from agent_tracer.server.adapters.clickhouse.watched import ClickHouseWatched
-from agent_tracer.server.domain.ids import TenantId, TraceId
+from agent_tracer.server.domain.detection.episodes import Kind
+from agent_tracer.server.domain.ids import OtelTraceId, TenantId, TraceId
 from agent_tracer.server.domain.incidents import Incident, IncidentStatus
 from agent_tracer.server.domain.signals import Signal
 from agent_tracer.server.services.detector import Detector
@@ -171,3 +173,16 @@ async def test_an_agent_and_its_service_are_one_incident(engine: Engine, tenant:
     latencies[5 * DAY : 5 * DAY + 6] = [900.0] * 6
     await watching.send(spans("desk", 0, latencies, agent="planner"))
     assert [(one.service, one.labels["measure"]) for one in await watching.incidents()] == [("desk", "latency")]
+
+
+async def test_what_is_deleted_counts_no_more(engine: Engine, tenant: TenantId) -> None:
+    watching = Watching(engine, tenant)
+    await watching.send(spans("shop", 0, [100, 100], each=2))
+    await watching.incidents()
+    for number in range(2):
+        await ClickHouseStore(engine).delete_trace(tenant, OtelTraceId(_hash(f"shop//1/{number}", 16)))
+    await watching.incidents()
+    first_hour = LONG_AGO_S // 3600
+    subject = (Kind.SERVICE, "shop")
+    found = await ClickHouseWatched(engine).figures(tenant, [subject], first_hour, first_hour + 1)
+    assert list(found[subject].calls[:3]) == [2, 0, 0]

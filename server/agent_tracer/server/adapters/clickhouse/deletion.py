@@ -7,6 +7,7 @@ from clickhouse_connect.driver.client import Client
 from agent_tracer.server.adapters.clickhouse import graph_settling
 from agent_tracer.server.adapters.clickhouse.engine import Engine
 from agent_tracer.server.adapters.clickhouse.spans import OF_TRACE
+from agent_tracer.server.domain.detection.limits import BUCKET_SECONDS
 from agent_tracer.server.domain.ids import OtelTraceId, TenantId
 
 AS_IT_CAME: Final = ("spans", "traces", "evaluations")
@@ -21,6 +22,17 @@ _HOURS_CHANGED: Final = f"""
 INSERT INTO settled_hours (tenant, hour, received_at, settled_at)
 SELECT DISTINCT tenant, hour, now64(9), greatest(now64(9), (SELECT max(rolled_at) FROM settled_hours) + toIntervalNanosecond(1))
 FROM units WHERE {OF_TRACE}
+"""
+# What the detector made of them is made anew with the hours, but for buckets of which nothing is left.
+_BUCKETS_EMPTIED: Final = f"""
+INSERT INTO watched_buckets (tenant, kind, name, bucket, received_at, settled_at)
+SELECT tenant, if(unit = 'entry', 'service', 'agent'), if(unit = 'entry', service, agent_id) AS of,
+  toStartOfInterval(start_time, INTERVAL {BUCKET_SECONDS} SECOND) AS at, now64(9), now64(9)
+FROM units FINAL
+WHERE is_unit AND (tenant, unit, hour) IN (
+  SELECT tenant, unit, hour FROM units WHERE {OF_TRACE} AND unit IN ('entry', 'task'))
+GROUP BY tenant, unit, of, at HAVING min(trace_id = unhex({{trace:String}})) AND of != ''
+SETTINGS do_not_merge_across_partitions_select_final = 1, max_partitions_per_insert_block = 0
 """
 
 
@@ -44,7 +56,8 @@ async def forget_trace(engine: Engine, tenant: TenantId, trace_id: OtelTraceId) 
     def forget(client: Client) -> None:
         starts = [row[0] for row in client.query(graph_settling.BUCKETS_OF_TRACE, parameters).result_rows]
         changed = {"tenant": tenant, "starts": starts}
-        client.command(_HOURS_CHANGED, parameters=parameters)
+        for statement in (_BUCKETS_EMPTIED, _HOURS_CHANGED):
+            client.command(statement, parameters=parameters)
         # Before, lest a crash keeps it from the graph; after, since the graph may be made anew in between.
         client.command(graph_settling.BUCKETS_CHANGED, parameters=changed)
         _delete(client, _MADE, parameters)
