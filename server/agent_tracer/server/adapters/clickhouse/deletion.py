@@ -10,7 +10,7 @@ from agent_tracer.server.adapters.clickhouse.spans import OF_TRACE
 from agent_tracer.server.domain.detection.limits import BUCKET_SECONDS
 from agent_tracer.server.domain.ids import OtelTraceId, TenantId
 
-AS_IT_CAME: Final = ("spans", "traces", "evaluations")
+_AS_IT_CAME: Final = ("spans", "traces", "evaluations")
 _MADE: Final = ("tasks", "service_edges", "component_calls", "failures", "units")
 """By the last one a deletion is found that was interrupted, and can be asked for again."""
 
@@ -41,7 +41,7 @@ async def delete_trace(engine: Engine, tenant: TenantId, trace_id: OtelTraceId) 
     parameters = {"tenant": tenant, "trace": trace_id.hex()}
     if not await engine.rows(_IS_THERE, parameters):
         return False
-    await engine.write(lambda client: _delete(client, AS_IT_CAME, parameters))
+    await engine.write(lambda client: _delete(client, _AS_IT_CAME, parameters))
     await forget_trace(engine, tenant, trace_id)
     return True
 
