@@ -12,7 +12,7 @@ from agent_tracer.server.domain.rca.alarm_words import word_features
 from agent_tracer.server.domain.rca.evidence import Evidence
 from agent_tracer.server.domain.rca.excess_evidence import excess_evidence
 from agent_tracer.server.domain.rca.graph import CallGraph, call_graph
-from agent_tracer.server.domain.rca.metric_evidence import kind_of, metric_evidence
+from agent_tracer.server.domain.rca.metric_evidence import OTHER, family, kind_of, metric_evidence
 from agent_tracer.server.domain.rca.span_evidence import (
     edge_evidence,
     error_evidence,
@@ -35,6 +35,7 @@ RANK: Final = ".rank"
 
 UNREACHED: Final = "unreached"
 SYMPTOM: Final = "symptom"
+OBSERVED: Final = "observed"
 
 Features = Mapping[str, float]
 
@@ -92,11 +93,16 @@ def _ranks(strengths: Mapping[str, float]) -> dict[str, float]:
 def _nothing(view: IncidentView, found: Sequence[Evidence]) -> dict[str, float]:
     """That the alert's own metric moved, where there is one: an incident without its symptom is none.
 
-    Where there is no such metric nothing can be told by it, so that the one says nothing of the other.
+    Its own is the one that it names, and without such a name those that measure the same kind of thing; of no kind are
+    the words of a title, and whatever else moves or does not. Where there is no such metric nothing can be told by it,
+    so that the one says nothing of the other.
     """
-    alerting, kind = view.incident.component, kind_of(view.incident.metric)
-    observed = any(metric.component == alerting and kind_of(metric.name) == kind for metric in view.metrics)
+    own = {metric.name for metric in view.metrics if metric.component == view.incident.component}
+    alert, kind = family(view.incident.metric), kind_of(view.incident.metric)
+    named = {name for name in own if family(name) == alert}
+    observed = named if kind == OTHER else {name for name in own if kind_of(name) == kind}
     if not observed:
         return {"none": 1.0}
-    seen = [each.strength for each in found if each.component == alerting and each.feature == f"metric_{kind}"]
-    return {"observed": 1.0, SYMPTOM: max(seen, default=0.0) / STRENGTH_UNIT}
+    feature, alerting = f"metric_{kind}", view.incident.component
+    seen = [e.strength for e in found if (e.component, e.feature) == (alerting, feature) and e.subject in observed]
+    return {OBSERVED: 1.0, SYMPTOM: max(seen, default=0.0) / STRENGTH_UNIT}

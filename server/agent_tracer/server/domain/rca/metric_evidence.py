@@ -22,6 +22,9 @@ KINDS: Final = (
 )
 """What a metric's name says that it measures; the first that fits."""
 
+OTHER: Final = "other"
+"""What no kind fits."""
+
 FAVOURABLE_WHEN_LOW: Final = frozenset({"error", "latency", "memory", "disk", "pool", "cpu"})
 FAVOURABLE_WHEN_HIGH: Final = re.compile(r"avail|success|free|idle")
 
@@ -36,9 +39,9 @@ def family(name: str) -> str:
 
 @lru_cache(maxsize=4096)
 def kind_of(name: str) -> str:
-    """What the metric measures, by its name: a kind of `KINDS`, else "other"."""
+    """What the metric measures, by its name: a kind of `KINDS`, else `OTHER`."""
     spaced = _WORD_EDGE.sub("_", family(name)).lower()
-    return next((kind for kind, pattern in _PATTERNS if pattern.search(spaced)), "other")
+    return next((kind for kind, pattern in _PATTERNS if pattern.search(spaced)), OTHER)
 
 
 def metric_evidence(view: IncidentView) -> Iterator[Evidence]:
