@@ -102,11 +102,40 @@ class TelemetryWindowContract:
         assert _values(found["front"].calls)[2] == 1
         assert _values(found["front"].own_errors)[2] == 1
 
-    async def test_edges_have_the_median_time_lost_whatever_kind_the_callers_span_has(
+    @pytest.mark.parametrize("kind", [1, 2, 5], ids=["internal", "server", "consumer"])
+    async def test_what_a_working_span_spends_beside_its_call_is_its_own_time_and_no_gap(
+        self, window: TelemetryWindow, shop: Shop, kind: int
+    ) -> None:
+        await shop.spans(("front", 1, 1, 0, 0, 500), kind=kind)
+        await shop.spans(("back", 1, 2, 1, 300, 80), kind=2)
+
+        calls = await window.calls(shop.tenant, PLAN)
+        found = {each.component: each for each in calls.services.series}
+        (edge,) = calls.edges.series
+
+        assert _values(found["front"].self_ms)[2] == 420
+        assert _values(edge.calls)[2] == 1
+        assert _values(edge.gap_ms) == [None] * 4
+
+    async def test_gaps_of_clients_are_not_hidden_by_callers_that_have_no_client_span(
         self, window: TelemetryWindow, shop: Shop
     ) -> None:
+        await shop.spans(("front", 1, 1, 0, 0, 500), kind=2)
+        await shop.spans(("back", 1, 2, 1, 1, 80), ("back", 2, 2, 1, 1, 60))
+        await shop.spans(("front", 2, 1, 0, 0, 100), kind=3)
+
+        (edge,) = (await window.calls(shop.tenant, PLAN)).edges.series
+
+        assert _values(edge.calls)[2] == 2
+        assert _values(edge.gap_ms)[2] == 40
+
+    @pytest.mark.parametrize("kind", [0, 3, 4], ids=["unspecified", "client", "producer"])
+    async def test_edges_have_the_median_time_lost_where_the_callers_span_waits(
+        self, window: TelemetryWindow, shop: Shop, kind: int
+    ) -> None:
         for trace, lasted in enumerate((50, 90, 60), start=1):
-            await shop.spans(("front", trace, 1, 0, 0, 100), ("back", trace, 2, 1, 1, lasted, 2))
+            await shop.spans(("front", trace, 1, 0, 0, 100), kind=kind)
+            await shop.spans(("back", trace, 2, 1, 1, lasted, 2))
         await shop.spans(("front", 9, 1, 0, -MINUTE, 100), ("front", 9, 2, 1, -MINUTE, 10))
 
         (edge,) = (await window.calls(shop.tenant, PLAN)).edges.series

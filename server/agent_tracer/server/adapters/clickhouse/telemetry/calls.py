@@ -18,12 +18,16 @@ MINUTE_NS: Final = 60_000_000_000
 _OUTLASTS_NS: Final = 300_000_000_000
 """How long after the buckets a failed child may begin of which a span in them failed."""
 
-# A span with children in other services waits for them over the network: that time is no work of its own, and shows as
-# the edge's gap instead. Whatever kind the caller's span has: where it is no client's, its time holds other work
-# besides, which is the same before and during unless that work is what became slow.
-_FAMILY: Final = """
+_WORKING_KINDS: Final = "1, 2, 5"
+"""INTERNAL, SERVER and CONSUMER of OTLP's span kinds."""
+
+# A client's span with children in other services waits for them over the network: that time is no work of its own, and
+# shows as the edge's gap instead. So does a span that tells no kind. One of a kind that works holds its own work beside
+# the wait where no client's span is in between: what is left of it is its own time, and nothing is known of the gap.
+_FAMILY: Final = f"""
 anyIf(service, own) AS owner, anyIf(duration_ns, own) AS owner_ns, anyIf(position, own) AS began,
 anyIf(is_failed, own) AS has_failed, countIf(NOT own AND is_failed) > 0 AS is_passed_on,
+anyIf(otel_kind, own) IN ({_WORKING_KINDS}) AS works,
 (toInt64(owner_ns) - toInt64(sumIf(duration_ns, NOT own))) / 1e6 AS own_ms,
 arrayFilter(c -> c.1 != owner, groupArrayIf((service, position, is_failed, duration_ns), NOT own)) AS callees
 """
@@ -33,11 +37,11 @@ _SAMPLED: Final = """
 SELECT owner, callee, groupArray(position), groupArray(ms), {counts} FROM (
   SELECT owner, call.1 AS callee, call.2 AS position, count() AS calls, countIf(call.3) AS errors,
     countIf(call.4) AS own_errors,
-    if(callee = '', avgIf(greatest(call.5, 0), isFinite(call.5)), quantileExactInclusive(0.5)(call.5)) AS ms
+    if(callee = '', avgIf(greatest(call.5, 0), isFinite(call.5)), quantileExactInclusiveIf(0.5)(call.5, isFinite(call.5))) AS ms
   FROM (
     SELECT owner, arrayPushFront(
-      arrayMap(c -> (c.1, c.2, c.3, false, (toInt64(owner_ns) - toInt64(c.4)) / 1e6), callees),
-      ('', began, has_failed, has_failed AND NOT is_passed_on, if(empty(callees), own_ms, nan))) AS known
+      arrayMap(c -> (c.1, c.2, c.3, false, if(works, nan, (toInt64(owner_ns) - toInt64(c.4)) / 1e6)), callees),
+      ('', began, has_failed, has_failed AND NOT is_passed_on, if(works OR empty(callees), own_ms, nan))) AS known
     FROM ({families}))
   ARRAY JOIN known AS call GROUP BY owner, callee, position)
 GROUP BY owner, callee ORDER BY owner, callee

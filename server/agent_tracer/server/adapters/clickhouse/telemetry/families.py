@@ -19,7 +19,7 @@ _FAILED: Final = 2
 _SPANS: Final = """
 SELECT cityHash64(trace_id, span_id) AS id,
   if(parent_span_id = {no_parent}, 0, cityHash64(trace_id, parent_span_id)) AS parent,
-  service, duration_ns, status = {failed} AS is_failed, toUnixTimestamp64Nano(start_time) AS ns, {position} AS position
+  service, otel_kind, duration_ns, status = {failed} AS is_failed, toUnixTimestamp64Nano(start_time) AS ns, {position} AS position
 FROM spans WHERE {of} AND {within} AND cityHash64(trace_id) % {one_in} = 0
 LIMIT 1 BY id
 """
@@ -49,7 +49,7 @@ def sample_of(spans: int, observed: Iterable[int]) -> Sample:
 
 
 def sampled_spans(buckets: Buckets, sample: Sample) -> str:
-    """SELECT of the sample's spans, each once: id, parent (0: none), service, duration_ns, is_failed, position."""
+    """SELECT of the sample's spans, each once: id, parent (0: none), service, otel_kind, duration_ns, is_failed, position."""
     return _SPANS.format(
         no_parent=_NO_PARENT,
         failed=_FAILED,
