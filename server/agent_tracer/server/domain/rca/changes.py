@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from agent_tracer.server import limits
+from agent_tracer.server.domain.rca.exposure import totals
 from agent_tracer.server.domain.rca.mechanisms import MECHANISMS
-from agent_tracer.server.domain.rca.span_evidence import totals
 from agent_tracer.server.domain.rca.view import WARNING_SEVERITY, Change, IncidentView
 
 EXPLAINS_MIN: Final = 2.5

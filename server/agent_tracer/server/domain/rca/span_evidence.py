@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from agent_tracer.server.domain.rca.evidence import Evidence, known
-from agent_tracer.server.domain.rca.view import ERROR_SEVERITY, EdgeSeries, IncidentView, Series, Window
+from agent_tracer.server.domain.rca.exposure import by_calls, growth, score, totals
+from agent_tracer.server.domain.rca.view import ERROR_SEVERITY, EdgeSeries, IncidentView, Window
 
 GAP_FLOOR_MS: Final = 0.5
 """Added to gaps before their ratio is taken: below it lies what a machine's clock and scheduler do by themselves."""
@@ -15,11 +16,6 @@ TIME_FLOOR_MS: Final = 1.0
 
 RATIO_MIN: Final = 0.2
 """Natural logarithm: a change by less than a fifth is not worth a line."""
-
-
-def totals(series: Series) -> tuple[float, float]:
-    """Sums before and during."""
-    return sum(known(series.before)), sum(known(series.during))
 
 
 def median_of(values: Sequence[float]) -> float | None:
@@ -31,27 +27,15 @@ def median_of(values: Sequence[float]) -> float | None:
     return found[middle] if len(found) % 2 else (found[middle - 1] + found[middle]) / 2
 
 
-def exposure(view: IncidentView) -> float:
-    """How much more was observed during the incident than before: by spans, else by log records, else buckets."""
-    for group in ([s.calls for s in view.services], [s.counts for s in view.logs]):
-        sums = [totals(series) for series in group]
-        before, during = sum(b for b, _ in sums), sum(d for _, d in sums)
-        if before and during:
-            return during / before
-    return len(view.during.starts_ns) / max(len(view.before.starts_ns), 1)
-
-
 def log_evidence(view: IncidentView) -> Iterator[Evidence]:
-    """Templates written more, or less, often than traffic explains; score: log ratio where counts make it sure.
-
-    Sureness is that of the variance-stabilised difference of two Poisson counts (Anscombe 1948).
-    """
-    share = exposure(view)
+    """Templates written more, or less, often than calls or time explain; score: log ratio where counts make it sure."""
+    calls = {service.component: service.calls for service in view.services}
     for log in view.logs:
         before, during = totals(log.counts)
+        share = growth(log.counts, calls.get(log.component))
         ratio = math.log((during + 0.5) / (before * share + 0.5))
-        score = 2 * (math.sqrt(during + 0.375) - math.sqrt(before * share + 0.375)) / math.sqrt(1 + min(share, 1.0))
-        strength = abs(ratio) * -math.expm1(-(score**2) / 8)
+        deviations = score(before, during, share)
+        strength = abs(ratio) * -math.expm1(-(deviations**2) / 8)
         if strength < RATIO_MIN:
             continue
         feature = (
@@ -91,23 +75,23 @@ def error_evidence(view: IncidentView) -> Iterator[Evidence]:
     """Errors that begin in a component, by Ochiai: failed spans of its own against all failures and all its spans.
 
     Ochiai = own failures / sqrt(all failures * the component's spans) (Abreu et al. 2006), on the incident's excess
-    over the failures that traffic as before would have brought.
+    over the failures that its own calls would have brought at the share of before.
     """
-    share = exposure(view)
-    excess = {}
+    expected, excess = {}, {}
     for service in view.services:
         before, during = totals(service.own_errors)
-        excess[service.component] = max(during - before * share, 0.0)
+        usual = before * (by_calls(service.own_errors, service.calls) or 0.0)
+        expected[service.component], excess[service.component] = usual, max(during - usual, 0.0)
     failures = sum(excess.values())
     for service in view.services:
-        own, (_, calls) = excess[service.component], totals(service.calls)
+        own, usual, (_, calls) = excess[service.component], expected[service.component], totals(service.calls)
         if own < 1 or not calls:
             continue
-        before, during = totals(service.own_errors)
+        _, during = totals(service.own_errors)
         strength = own / math.sqrt(failures * max(calls, own))
-        said = f"{during:.0f} of its {calls:.0f} spans failed by themselves, {before * share:.1f} were to be expected"
+        said = f"{during:.0f} of its {calls:.0f} spans failed by themselves, {usual:.1f} were to be expected"
         at = _first(service.own_errors.during, view.during)
-        yield Evidence(service.component, "error", "own_error", strength, "errors", said, at, before * share, during)
+        yield Evidence(service.component, "error", "own_error", strength, "errors", said, at, usual, during)
 
 
 def edge_evidence(view: IncidentView) -> Iterator[Evidence]:
