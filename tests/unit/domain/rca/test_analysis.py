@@ -122,6 +122,28 @@ def test_an_expired_certificate_is_blamed_on_no_change() -> None:
     assert analysis.root_cause.change == ""
 
 
+@pytest.mark.parametrize("name", ["up", "go.goroutine.count"])
+def test_a_steady_measure_that_has_nothing_to_do_with_the_alert_does_not_silence_it(name: str) -> None:
+    slow = [service(each, self_ms=500.0 if each == "database" else 5.0) for each in SERVICES]
+    steady = [metric(each, name, 1, 1) for each in SERVICES]
+    told = view(metrics=steady, services=slow, measure="Customers wait at the gate")
+    without = view(services=slow, measure="Customers wait at the gate")
+    assert cause(analyze(told, 3)) == "database"
+    assert gather(told, 3).nothing == gather(without, 3).nothing == {"none": 1.0}
+
+
+def test_a_measure_of_no_kind_is_the_alerts_own_where_the_alert_names_it() -> None:
+    held = [metric("front", "ships_in_harbor", 40, 40), metric("front", "go.goroutine.count", 60, 600)]
+    assert gather(view(metrics=held, measure="ships_in_harbor"), 3).nothing == {"observed": 1.0, "symptom": 0.0}
+
+
+def test_silence_for_a_steady_measure_says_that_it_did_not_move() -> None:
+    failing = [metric("cart", "parcels_failed_total", 0.02, 2.5), metric("front", "parcels_failed_total", 0.02, 0.02)]
+    analysis = analyze(view(metrics=failing, edges=[], services=[], measure="parcels fail"), 3)
+    assert analysis.root_cause is None
+    assert analysis.abstained_reason == "the alerting service's error metric did not move"
+
+
 def test_alarms_alone_are_answered_with_a_caveat() -> None:
     alarms = [
         Alarm("cart", "metric", "cpu_usage", "up", usual=0.01),

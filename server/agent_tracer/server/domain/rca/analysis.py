@@ -8,12 +8,14 @@ from typing import Final
 from agent_tracer.server import limits
 from agent_tracer.server.domain.rca.changes import Suspect, culprit, likelihood
 from agent_tracer.server.domain.rca.coefficients import THRESHOLD
+from agent_tracer.server.domain.rca.dependencies import failed_first, out_of_reach
 from agent_tracer.server.domain.rca.evidence import Evidence
 from agent_tracer.server.domain.rca.fault_types import fault_type, signature_of
-from agent_tracer.server.domain.rca.features import Findings, gather
+from agent_tracer.server.domain.rca.features import OBSERVED, STRENGTH_UNIT, SYMPTOM, Findings, gather
+from agent_tracer.server.domain.rca.metric_evidence import OTHER, kind_of
 from agent_tracer.server.domain.rca.model import FITTED, NONE, Model, acquaintance, confidence, shares
 from agent_tracer.server.domain.rca.signatures import diagnose
-from agent_tracer.server.domain.rca.telling import is_telling
+from agent_tracer.server.domain.rca.telling import STRENGTH_METRIC_TELLING, is_telling
 from agent_tracer.server.domain.rca.view import IncidentView
 
 KIND_CHANCE_MIN: Final = 0.6
@@ -64,6 +66,7 @@ def analyze(view: IncidentView, depth: int, model: Model = FITTED) -> Analysis:
     order = sorted(ranked, key=lambda name: (-ranked[name], name))
     if not order or not findings.evidence:
         return _silent(view, findings, (), "nothing of any component left its usual range")
+    ranked, order = failed_first(findings, ranked, order)
     suspect = _suspect(view, findings, order[0], depth)
     if suspect is not None:
         order = _changed_first(suspect, order)
@@ -73,7 +76,7 @@ def analyze(view: IncidentView, depth: int, model: Model = FITTED) -> Analysis:
     candidates = _candidates(view, findings, order, confidences, suspect)
     top = candidates[0]
     if suspect is None and (nothing > ranked[order[0]] or not is_telling(top.component, findings.evidence)):
-        return _silent(view, findings, candidates, "what moved is within what moves in quiet hours")
+        return _silent(view, findings, candidates, _quiet(view, findings, top))
     if top.confidence < THRESHOLD and suspect is None:
         said = f"the best candidate, {top.component}, reaches a confidence of {top.confidence:.2f} only"
         return _silent(view, findings, candidates, f"{said}; {THRESHOLD} is needed")
@@ -89,6 +92,20 @@ def analyze(view: IncidentView, depth: int, model: Model = FITTED) -> Analysis:
         "",
         _caveats(view),
     )
+
+
+def _quiet(view: IncidentView, findings: Findings, top: RootCause) -> str:
+    """Why nothing is named, though something moved."""
+    moved = findings.nothing.get(SYMPTOM, 0.0) * STRENGTH_UNIT
+    if (
+        OBSERVED not in findings.nothing
+        or moved >= STRENGTH_METRIC_TELLING
+        or not is_telling(top.component, findings.evidence)
+    ):
+        return "what moved is within what moves in quiet hours"
+    kind = kind_of(view.incident.metric)
+    metric = view.incident.metric if kind == OTHER else f"{kind} metric"
+    return f"the alerting service's {metric} did not move"
 
 
 def _suspect(view: IncidentView, findings: Findings, top: str, depth: int) -> Suspect | None:
@@ -115,7 +132,8 @@ def _candidates(
         cause = suspect if at == 0 else None
         change = cause.change.change_id if cause else ""
         sure = confidences[name] if cause is None else likelihood(cause)
-        issue = diagnose(name, findings.evidence, change, _expected(view, findings, name)).issue
+        unreached = out_of_reach(view, findings, name)
+        issue = diagnose(name, findings.evidence, change, _expected(view, findings, name), unreached).issue
         found.append(RootCause(name, issue, round(sure, 4), change))
     return found
 

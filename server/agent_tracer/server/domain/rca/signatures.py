@@ -15,8 +15,8 @@ STRENGTH_MIN: Final = 0.7
 class Signature:
     """Evidence of the `features` (beginnings of their names) whose subject matches `words` speaks for it.
 
-    `issue` and `advice` are templates of {component}, {subject}, {figures} and {change}. `weight`: a telling word
-    outweighs a general measure.
+    `issue` and `advice` are templates of {component}, {subject}, {figures}, {change} and {dependency}.
+    `weight`: a telling word outweighs a general measure.
     """
 
     name: str
@@ -26,6 +26,9 @@ class Signature:
     words: str = ""
     weight: float = 1.0
 
+
+DEPENDENCY_DOWN: Final = "dependency_down"
+"""The one that tells of another component than its own."""
 
 _LOGS: Final = ("log_error", "log_more", "alarm_log")
 
@@ -134,8 +137,8 @@ SIGNATURES: Final = (
         weight=2.2,
     ),
     Signature(
-        name="dependency_down",
-        issue="{component} cannot reach something it depends on: {figures}",
+        name=DEPENDENCY_DOWN,
+        issue="{component} cannot reach {dependency}: {figures}",
         advice=(("Check that the dependency runs and resolves from {component}; until then fail fast or fall back."),),
         features=(
             *_LOGS,
@@ -296,10 +299,13 @@ class Diagnosis:
     recommendations: Sequence[str]
 
 
-def diagnose(component: str, evidence: Sequence[Evidence], change: str = "", expected: str = "") -> Diagnosis:
+def diagnose(
+    component: str, evidence: Sequence[Evidence], change: str = "", expected: str = "", dependency: str = ""
+) -> Diagnosis:
     """The signature that the component's own evidence supports best; a named change comes before them all.
 
     `expected`: the name of the signature that is known otherwise to be likely, empty where none is.
+    `dependency`: what it cannot reach, should that be it; empty where nobody knows.
     """
     own = sorted((each for each in evidence if each.component == component), key=lambda each: -each.strength)
     best, leading, most = UNKNOWN, own[:1], 0.0
@@ -310,7 +316,7 @@ def diagnose(component: str, evidence: Sequence[Evidence], change: str = "", exp
             best, leading, most = signature, fitting[:1], support
         elif expected:
             best = signature
-    return _filled(CHANGE if change else best, component, leading, change, best.advice)
+    return _filled(CHANGE if change else best, component, leading, (change, dependency), best.advice)
 
 
 def _fits(signature: Signature, evidence: Evidence) -> bool:
@@ -320,13 +326,18 @@ def _fits(signature: Signature, evidence: Evidence) -> bool:
 
 
 def _filled(
-    signature: Signature, component: str, leading: Sequence[Evidence], change: str, advice: Sequence[str]
+    signature: Signature,
+    component: str,
+    leading: Sequence[Evidence],
+    others: tuple[str, str],
+    advice: Sequence[str],
 ) -> Diagnosis:
     words = {
         "component": component,
         "subject": leading[0].subject if leading else "its callers",
         "figures": leading[0].description if leading else "no single figure stands out",
-        "change": change,
+        "change": others[0],
+        "dependency": others[1] or "something it depends on",
     }
     said = signature.advice if signature.advice == advice else (*signature.advice, *advice)
     return Diagnosis(

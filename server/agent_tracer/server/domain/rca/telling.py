@@ -6,6 +6,8 @@ from typing import Final
 
 from agent_tracer.server.domain.rca.evidence import ONSET_SCORE, Evidence
 
+STRENGTH_METRIC_TELLING: Final = math.log1p(ONSET_SCORE)
+
 STRENGTHS_TELLING: Final = (
     ("log_less", 2.0),
     ("log_more", 2.0),
@@ -14,7 +16,7 @@ STRENGTHS_TELLING: Final = (
     ("edge_", math.log(1.5)),
     ("own_error", 0.2),
     ("own_", 0.2),
-    ("metric_", math.log1p(ONSET_SCORE)),
+    ("metric_", STRENGTH_METRIC_TELLING),
     ("alarm_", 0.0),
 )
 """By the beginning of a feature's name. Of hundreds of log templates some always fall silent, or burst, for minutes."""
