@@ -144,6 +144,33 @@ async def test_without_any_telemetry_it_says_so(setting: Setting) -> None:
     assert "no spans of the time were there to look at" in found.caveats
 
 
+def slow_callee(minutes: Iterable[int], slow_from: int) -> list[tuple[str, Span]]:
+    """Calls of a gate, six a minute, that waits for a crane which takes a second longer from a minute on."""
+    spans = []
+    for minute in minutes:
+        for number in range(6):
+            begin, lasted = END_NS + minute * MINUTE_NS + number * 10**10, (1040 if minute >= slow_from else 40) * 10**6
+            trace = (minute * 10 + number + 10**6).to_bytes(16, "big")
+            for at, (service, kind) in enumerate((("gate", 2), ("gate", 3), ("crane", 2))):
+                span = otlp_span(trace, at + 1, at, {}, begin + at * 10**6)
+                span.kind = Span.SpanKind.ValueType(kind)
+                span.end_time_unix_nano = begin + lasted + (10 - 2 * at) * 10**6
+                spans.append((service, span))
+    return spans
+
+
+async def test_a_fault_begins_where_it_is_seen_though_the_alerting_service_only_waits(setting: Setting) -> None:
+    spans = slow_callee(range(-80, 0), slow_from=-17)
+    for service in ("gate", "crane"):
+        request = spans_request(*(span for of, span in spans if of == service), service=service)
+        await load(setting.engine, setting.tenant, Signal.TRACES, [request.SerializeToString()])
+    found = await setting.analyze(alert(END_NS - 5 * MINUTE_NS, "gate", title="The gate is slow"))
+    assert found.root_cause is not None, found.abstained_reason
+    assert found.root_cause.component == "crane"
+    (began,) = {each.time_ns for each in found.evidence if each.component == "crane" and each.channel == "latency"}
+    assert began == END_NS - 17 * MINUTE_NS
+
+
 def agent_spans(minutes: Iterable[int], message: str, error: str) -> list[Span]:
     """Runs of an agent, one in ten seconds: a planner that calls a model; of those with a message the call fails."""
     spans = []

@@ -13,6 +13,7 @@ from agent_tracer.server.domain.incidents import Incident
 from agent_tracer.server.domain.periods import PeriodError, period_seconds
 from agent_tracer.server.domain.rca import view as rca
 from agent_tracer.server.domain.rca.analysis import Analysis, analyze
+from agent_tracer.server.domain.rca.graph import call_graph
 from agent_tracer.server.domain.rca.onset import Cut, onset
 from agent_tracer.server.domain.rca.subject import component_of, known_as, metric_of, signals, text_of
 from agent_tracer.server.domain.rca.windows import Frame, frame, free, going_on, spacing
@@ -94,7 +95,7 @@ class RootCauses:
         plan = SeriesPlan(rca.Window(baseline.starts_ns, place.width_ns), rca.Window(place.buckets, place.width_ns))
         found = await self._read(tenant, plan)
         component = known_as(await self._component(tenant, incident), found.components())
-        view = await asyncio.to_thread(_view, incident, component, found, plan, place, taken)
+        view = await asyncio.to_thread(_view, incident, component, found, plan, place, taken, depth)
         analysis = await asyncio.to_thread(analyze, view, depth)
         late = [BEHIND] if behind else []
         caveats = [*late, *_caveats(component, found), *baseline.caveats, *found.caveats(), *analysis.caveats]
@@ -187,6 +188,7 @@ def _view(  # noqa: PLR0913, PLR0917 - all that a view is made of
     plan: SeriesPlan,
     place: Frame,
     taken: Sequence[TimeRange],
+    depth: int,
 ) -> rca.IncidentView:
     """The telemetry cut at the incident's onset. Raises TooLargeError."""
     metric = metric_of(incident, component, found.metrics.series)
@@ -194,6 +196,8 @@ def _view(  # noqa: PLR0913, PLR0917 - all that a view is made of
     starts, width = plan.during.starts_ns, plan.during.width_ns
     sound = set(free(starts, width, taken))
     began = onset(shown, starts, place.start_ns)
+    if began == place.start_ns:
+        began = _onset_below(component, found, starts, place, depth)
     usual = [at for at, start in enumerate(starts) if start < began and start in sound]
     during = [at for at, start in enumerate(starts) if start >= began and (start in sound or start >= place.start_ns)]
     cut = Cut(usual, during)
@@ -210,6 +214,17 @@ def _view(  # noqa: PLR0913, PLR0917 - all that a view is made of
         )
     except ValueError as error:
         raise TooLargeError(f"{error}: see time_window") from None
+
+
+def _onset_below(component: str, found: _Telemetry, starts: Sequence[int], place: Frame, depth: int) -> int:
+    """By the services that the alerting one calls: who only waits shows nothing of its own.
+
+    Of so many signals one is always outside for a minute: it counts where it still is when the incident starts.
+    """
+    below = call_graph(found.edges.series).reached(component, depth).keys() - {component}
+    called = [each for each in found.services.series if each.component in below]
+    series = [one for each in called for one in signals(each.component, "", (), (each,))]
+    return min(onset(series, starts, place.start_ns + place.width_ns), place.start_ns)
 
 
 def _caveats(component: str, found: _Telemetry) -> list[str]:
