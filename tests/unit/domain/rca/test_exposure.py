@@ -37,7 +37,7 @@ def test_lines_of_calls_grow_with_their_own_services_calls() -> None:
     assert list(log_evidence(view(logs=[log("cart", "order placed", 20, 200, 9)], services=services))) == []
     (found,) = log_evidence(view(logs=[log("cart", "order placed", 20, 2, 9)], services=services))
     assert found.feature == "log_less"
-    assert found.before == pytest.approx(20 * NOISY)
+    assert found.before == pytest.approx(200 * NOISY)
 
 
 def test_who_gets_no_calls_at_all_is_expected_to_write_by_the_clock() -> None:
@@ -50,7 +50,13 @@ def test_only_buckets_in_which_lines_are_known_count() -> None:
     counts = Series([nan, nan, 10], [10, 10, 10])
     assert by_time(counts) == 3
     assert by_calls(counts, Series([500, 500, 10], [20, 20, 20])) == 6
-    assert growth(counts, Series([500, 500, 10], [20, 20, 20])) == 3
+
+
+def test_the_clock_is_believed_only_where_calls_do_not_explain_the_count_and_it_does() -> None:
+    calls = Series([20], [20, 20, 20, 20])
+    assert growth(Series([20], [5, 5, 5, 5]), Series([20], [200, 200, 200, 200])) == 40
+    assert growth(Series([20], [20, 20, 20, 20]), Series([20], [200, 200, 200, 200])) == 4
+    assert growth(Series([2], [2, 2, 3, 3]), calls) == 4
 
 
 def test_failures_are_expected_by_the_calls_of_their_own_service() -> None:

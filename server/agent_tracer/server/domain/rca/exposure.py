@@ -1,9 +1,13 @@
 """How many lines and failures were to be expected, by what brings them about: the component's calls, and time. Pure."""
 
 import math
+from typing import Final
 
 from agent_tracer.server.domain.rca.evidence import known
 from agent_tracer.server.domain.rca.view import Series
+
+UNEXPLAINED_SCORE: Final = 4.0
+"""Standard deviations that chance does not bring: of thousands of templates hardly one is so far from its own."""
 
 
 def totals(series: Series) -> tuple[float, float]:
@@ -31,14 +35,16 @@ def by_calls(counts: Series, calls: Series | None) -> float | None:
 
 
 def growth(counts: Series, calls: Series | None) -> float:
-    """By which factor the counts were to grow: as calls or as time, whichever explains them better.
+    """By which factor the counts were to grow: as the calls did, or as time where only that explains them.
 
     Some lines are written by the call, some by the clock, and nothing else tells which.
     """
     before, during = totals(counts)
     called, lasted = by_calls(counts, calls), by_time(counts)
-    shares = (lasted,) if called is None else (called, lasted)
-    return min(shares, key=lambda share: abs(score(before, during, share)))
+    if called is None:
+        return lasted
+    explained = [abs(score(before, during, share)) < UNEXPLAINED_SCORE for share in (called, lasted)]
+    return lasted if explained == [False, True] else called
 
 
 def score(before: float, during: float, share: float) -> float:
