@@ -144,8 +144,8 @@ async def test_without_any_telemetry_it_says_so(setting: Setting) -> None:
     assert "no spans of the time were there to look at" in found.caveats
 
 
-def slow_callee(minutes: Iterable[int], slow_from: int) -> list[tuple[str, Span]]:
-    """Calls of a gate, six a minute, that waits for a crane which takes a second longer from a minute on."""
+def slow_callee(minutes: Iterable[int], slow_from: int, *, on_the_way: bool) -> list[tuple[str, Span]]:
+    """Calls of a gate, six a minute, that waits a second longer for a crane from a minute on, or for the network."""
     spans = []
     for minute in minutes:
         for number in range(6):
@@ -154,20 +154,26 @@ def slow_callee(minutes: Iterable[int], slow_from: int) -> list[tuple[str, Span]
             for at, (service, kind) in enumerate((("gate", 2), ("gate", 3), ("crane", 2))):
                 span = otlp_span(trace, at + 1, at, {}, begin + at * 10**6)
                 span.kind = Span.SpanKind.ValueType(kind)
-                span.end_time_unix_nano = begin + lasted + (10 - 2 * at) * 10**6
+                taken = 40 * 10**6 if on_the_way and service == "crane" else lasted
+                span.end_time_unix_nano = begin + taken + (10 - 2 * at) * 10**6
                 spans.append((service, span))
     return spans
 
 
-async def test_a_fault_begins_where_it_is_seen_though_the_alerting_service_only_waits(setting: Setting) -> None:
-    spans = slow_callee(range(-80, 0), slow_from=-17)
+@pytest.mark.parametrize(("on_the_way", "channel"), [(False, "latency"), (True, "edge")])
+async def test_a_fault_begins_where_it_is_seen_though_the_alerting_service_only_waits(
+    setting: Setting,
+    on_the_way: bool,
+    channel: str,
+) -> None:
+    spans = slow_callee(range(-80, 0), slow_from=-17, on_the_way=on_the_way)
     for service in ("gate", "crane"):
         request = spans_request(*(span for of, span in spans if of == service), service=service)
         await load(setting.engine, setting.tenant, Signal.TRACES, [request.SerializeToString()])
     found = await setting.analyze(alert(END_NS - 5 * MINUTE_NS, "gate", title="The gate is slow"))
     assert found.root_cause is not None, found.abstained_reason
     assert found.root_cause.component == "crane"
-    (began,) = {each.time_ns for each in found.evidence if each.component == "crane" and each.channel == "latency"}
+    (began,) = {each.time_ns for each in found.evidence if each.component == "crane" and each.channel == channel}
     assert began == END_NS - 17 * MINUTE_NS
 
 

@@ -221,9 +221,10 @@ def _onset_below(component: str, found: _Telemetry, starts: Sequence[int], place
 
     Of so many signals one is always outside for a minute: it counts where it still is when the incident starts.
     """
-    below = call_graph(found.edges.series).reached(component, depth).keys() - {component}
-    called = [each for each in found.services.series if each.component in below]
+    near = call_graph(found.edges.series).reached(component, depth).keys()
+    called = [each for each in found.services.series if each.component in near - {component}]
     series = [one for each in called for one in signals(each.component, "", (), (each,))]
+    series += [edge.gap_ms for edge in found.edges.series if {edge.caller, edge.callee} <= near]
     return min(onset(series, starts, place.start_ns + place.width_ns), place.start_ns)
 
 
