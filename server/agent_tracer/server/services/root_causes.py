@@ -31,6 +31,9 @@ DEPTH_DEFAULT: Final = 3
 _ROOTS_LOOKED_AT: Final = 3
 """Of the incident's traces, where it names no service."""
 
+_BUCKETS_BELOW_MIN: Final = 2
+"""For as many before the alert a called service is outside its range, where the incident is taken to begin with it."""
+
 
 @dataclass(frozen=True, slots=True)
 class RootCauseRequest:
@@ -219,13 +222,15 @@ def _view(  # noqa: PLR0913, PLR0917 - all that a view is made of
 def _onset_below(component: str, found: _Telemetry, starts: Sequence[int], place: Frame, depth: int) -> int:
     """By the services that the alerting one calls: who only waits shows nothing of its own.
 
-    Of so many signals one is always outside for a minute: it counts where it still is when the incident starts.
+    Of so many signals one is always outside for a minute: it counts where it was for `_BUCKETS_BELOW_MIN` without a gap
+    and still is when the incident starts.
     """
     near = call_graph(found.edges.series).reached(component, depth).keys()
     called = [each for each in found.services.series if each.component in near - {component}]
     series = [one for each in called for one in signals(each.component, "", (), (each,))]
     series += [edge.gap_ms for edge in found.edges.series if {edge.caller, edge.callee} <= near]
-    return min(onset(series, starts, place.start_ns + place.width_ns), place.start_ns)
+    began = onset(series, starts, place.start_ns + place.width_ns, silent_max=0)
+    return began if place.start_ns - began >= _BUCKETS_BELOW_MIN * place.width_ns else place.start_ns
 
 
 def _caveats(component: str, found: _Telemetry) -> list[str]:

@@ -18,16 +18,18 @@ SILENT_BUCKETS_MAX: Final = 5
 """Buckets without a value that a departure is followed over: metrics may come every five minutes."""
 
 
-def onset(signals: Iterable[Series], starts_ns: Sequence[int], start_ns: int) -> int:
+def onset(
+    signals: Iterable[Series], starts_ns: Sequence[int], start_ns: int, silent_max: int = SILENT_BUCKETS_MAX
+) -> int:
     """Start of the first bucket from which on a signal stays outside its usual range until the incident's start.
 
     `starts_ns`: of the buckets of the signals' `during`, those before `start_ns` among them. `start_ns` itself where
-    no signal was outside before.
+    no signal was outside before. `silent_max`: buckets without a value that a departure is followed over.
     """
-    return min((_departure(signal, starts_ns, start_ns) for signal in signals), default=start_ns)
+    return min((_departure(signal, starts_ns, start_ns, silent_max) for signal in signals), default=start_ns)
 
 
-def _departure(signal: Series, starts_ns: Sequence[int], start_ns: int) -> int:
+def _departure(signal: Series, starts_ns: Sequence[int], start_ns: int, silent_max: int) -> int:
     usual = known(signal.before)
     if len(usual) < USUAL_VALUES_MIN:
         return start_ns
@@ -38,7 +40,7 @@ def _departure(signal: Series, starts_ns: Sequence[int], start_ns: int) -> int:
     for at, value in reversed(earlier):
         if math.isnan(value):
             silent += 1
-            if silent > SILENT_BUCKETS_MAX:
+            if silent > silent_max:
                 break
             continue
         if scale <= 0 or abs(value - middle) / scale < ONSET_SCORE:
