@@ -41,8 +41,9 @@ def cli() -> str:
         "Command line",
         "server/agent_tracer/server/cli/",
         "`ace ...` is short for `agent-tracer ace ...`. Commands that talk to a server find it by `--endpoint`, or by "
-        "`AGENT_TRACER_GRPC_URL` in the environment, or on this machine. Output is for people on a terminal and plain "
-        "text in a pipe; `--json` prints the API's JSON.",
+        "`AGENT_TRACER_GRPC_URL` in the environment, or as the server that `AGENT_TRACER_URL` names for agents (host "
+        "and usual ports mean its port 50051; another port is taken as it is), or on this machine. Output is for "
+        "people on a terminal and plain text in a pipe; `--json` prints the API's JSON.",
         table(("command", ""), rows),
         table(("exit code", "meaning"), exits),
         *parts,

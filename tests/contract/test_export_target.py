@@ -34,6 +34,16 @@ from tests.fixtures.sink import Reply, Sink, running_sink, self_signed
 KEY = "exporters.test"
 ONE = trace_request(span(1)).SerializeToString()
 TWO = trace_request(span(2)).SerializeToString()
+NGINX = (
+    b"<html>\r\n<head><title>400 The plain HTTP request was sent to HTTPS port</title></head>\r\n<body>\r\n"
+    b"<center><h1>400 Bad Request</h1></center>\r\n<center>The plain HTTP request was sent to HTTPS port</center>\r\n"
+)
+APACHE = (
+    b'<!DOCTYPE HTML PUBLIC "-//IETF//DTD HTML 2.0//EN">\n<html><head>\n<title>400 Bad Request</title>\n</head><body>\n'
+    b"<h1>Bad Request</h1>\n<p>Your browser sent a request that this server could not understand.<br />\n"
+    b"Reason: You're speaking plain HTTP to an SSL-enabled server port.<br />\n"
+    b" Instead use the HTTPS scheme to access this URL, please.<br />\n</p>\n</body></html>\n"
+)
 
 
 @pytest.fixture
@@ -139,12 +149,34 @@ async def test_a_web_page_is_no_answer_of_a_backend_whatever_its_status(kind: st
 @pytest.mark.parametrize("kind", ["http", "thrift"])
 @pytest.mark.parametrize(
     "answer",
-    [b"Client sent an HTTP request to an HTTPS server.\n", b"<h1>The plain HTTP request was sent to HTTPS port"],
+    [
+        b"Client sent an HTTP request to an HTTPS server.\n",
+        b"<h1>The plain HTTP request was sent to HTTPS port",
+        NGINX,
+        APACHE,
+    ],
 )
 async def test_a_backend_that_expects_tls_refuses_no_telemetry(kind: str, sink: Sink, answer: bytes) -> None:
     sink.replies.append(Reply(400, body=answer))
     async with aclosing(made(kind, sink)) as target:
         with pytest.raises(BackendDownError, match=rf"begin {KEY}\.endpoint with https://"):
+            await send(target, ONE)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'entry ignored, reason: "entry too far behind" for stream: {service_name="HTTPS-gateway"}',
+        b"invalid label: Client sent an HTTP request to an HTTPS server.",
+        b"Client sent an HTTP request to an HTTPS server.-gateway: unknown service",
+        b"<p>unknown service <b>The plain HTTP request was sent to HTTPS port</b></p>",
+        b"<p>unknown service SSL-enabled server port</p>",
+    ],
+)
+async def test_an_item_that_names_tls_is_refused_alone(sink: Sink, answer: bytes) -> None:
+    sink.replies.append(Reply(400, body=answer))
+    async with aclosing(made("http", sink)) as target:
+        with pytest.raises(ExportRefusedError):
             await send(target, ONE)
 
 

@@ -129,6 +129,7 @@ def test_the_program_of_the_page_is_seen_as_the_page_says(
     calls = [span for span in trace.spans if span.kind == "llm"]
     assert [span.model.startswith(case.model) for span in calls] == [True] * case.calls
     assert all(span.usage.output_tokens > 0 and span.cost > 0 for span in calls)
+    assert {span.agent_id for span in calls} == (case.agents if case.calls else set()), "every agent has its own calls"
     assert sum(span.usage.total_tokens for span in calls) == trace.usage.total_tokens
 
 

@@ -232,8 +232,24 @@ async def test_an_hour_of_few_units_or_of_running_traces_is_not_summed_up(
     held = "SELECT count() FROM unit_hours WHERE tenant = {t:String}"
     roll_hours_of(monkeypatch, tenant)
     monkeypatch.setattr(rollups, "ROLL_UNITS_MIN", 1)
-    await settler.roll(time.time_ns() + 60 * SECOND_NS)
+    assert await settler.roll(time.time_ns() + 60 * SECOND_NS) == 0, "there is no more to do now"
     assert await engine.rows(held, {"t": tenant}) == [(0,)], "its trace may still get a root"
     monkeypatch.setattr(rollups, "ROLL_UNITS_MIN", 1000)
     await roll(settler)
     assert await engine.rows(held, {"t": tenant}) == [(0,)]
+
+
+async def test_hours_of_running_traces_do_not_hold_up_the_others(
+    engine: Engine, tenant: TenantId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settler = ClickHouseSettler(engine)
+    await settle(engine, tenant, [Node(1, start=30 * 3600)], settler=settler)
+    for hour in range(20):
+        late = [Node(2, 1, start=hour * 3600, trace_id=bytes([9, hour]) * 8)]
+        await settle(engine, tenant, late, settler=settler)
+    roll_hours_of(monkeypatch, tenant)
+    monkeypatch.setattr(rollups, "ROLL_HOURS_MAX", 1)
+    soon_ns = time.time_ns() + 60 * SECOND_NS
+    assert [await settler.roll(soon_ns) for _ in range(2)] == [1, 0]
+    monkeypatch.setattr(rollups, "ROLL_HOURS_MAX", 100)
+    assert await settler.roll(time.time_ns() + 600 * SECOND_NS) == 20, "once they are over"

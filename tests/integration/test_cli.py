@@ -7,9 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import grpc
@@ -36,7 +34,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture(autouse=True)
 def _plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "UTC")
-    for name in ("AGENT_TRACER_GRPC_URL", "COLUMNS", "FORCE_COLOR", "NO_COLOR"):
+    for name in ("AGENT_TRACER_GRPC_URL", "AGENT_TRACER_URL", "COLUMNS", "FORCE_COLOR", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -212,57 +210,17 @@ def test_config_show_masks_secrets(tmp_path: Path) -> None:
     assert "hunter2" not in result.output
 
 
-def test_doctor_without_a_server_says_so_and_exits_3(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        endpoint = f"127.0.0.1:{taken.getsockname()[1]}"
-        result = CliRunner().invoke(build(), ["doctor", "--endpoint", endpoint, "--data-dir", str(tmp_path)])
-    assert result.exit_code == 3
-    assert "FAIL  server" in result.stdout
-    assert "OK    data directory" in result.stdout
-
-
-def test_doctor_names_who_holds_a_port(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        file = tmp_path / "tracer.yaml"
-        file.write_text(f"tracer: {{port: {port}}}\n")
-        result = CliRunner().invoke(build(), ["doctor", "--endpoint", "127.0.0.1:1", "--config", str(file)])
-    assert f"port {port}" in result.stdout
-    assert f"(pid {os.getpid()})" in result.stdout
-    assert "set tracer.port to another port" in result.stdout
-
-
-class NotReady(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        components = {
-            "journal": {"ok": True, "detail": ""},
-            "store": {"ok": False, "detail": "starts\x1b[2J"},
-        }
-        self.send_response(503)
-        self.end_headers()
-        self.wfile.write(json.dumps({"ready": False, "components": components}).encode())
-
-    def log_message(self, *_arguments: object) -> None:
-        """Nothing: pytest's output is not the server's."""
-
-
-def test_doctor_tells_each_component_that_is_not_ready(server: Server, tmp_path: Path) -> None:
-    with ThreadingHTTPServer(("127.0.0.1", 0), NotReady) as front:
-        thread = threading.Thread(target=front.serve_forever)
-        thread.start()
-        try:
-            file = tmp_path / "tracer.yaml"
-            file.write_text(f"tracer: {{port: {front.server_address[1]}}}\n")
-            result = run(server, "doctor", "--config", str(file))
-        finally:
-            front.shutdown()
-            thread.join()
-    assert "not ready (503)" in result.stdout
-    assert re.search(r"OK +journal +ready", result.stdout)
-    assert re.search(r"WARN +store +starts\\x1b\[2J", result.stdout)
+@pytest.mark.parametrize("as_json", [["--json"], []])
+def test_config_show_masks_whatever_a_password_in_an_address_is_made_of(tmp_path: Path, as_json: list[str]) -> None:
+    file = tmp_path / "tracer.yaml"
+    file.write_text(
+        'correlation: {neo4j: {uri: "bolt://me:s3cr@t2@127.0.0.1:7687", password: p}}\n'
+        'exporters: {tempo: {endpoint: "http://me:s3cr w0rd@h:4318?s3cret"}}\n'
+    )
+    result = CliRunner().invoke(build(), ["config", "show", "--config", str(file), *as_json])
+    assert "bolt://***@127.0.0.1:7687" in result.stdout
+    assert "http://***@h:4318?***" in result.stdout
+    assert not re.search("s3cr|t2@|w0rd", result.output)
 
 
 def program(server: Server, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -112,33 +112,6 @@ def test_nobody_there_is_told() -> None:
         tracer.traces.get_trace("t")
 
 
-def test_a_forked_child_has_a_loop_of_its_own(program: Program) -> None:
-    with AgentTracer(program.target).sync as before:
-        before.traces.list_traces(page_size=1)
-        script = "import os, sys\n" + FORK.format(target=program.target)
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
-    assert (done.stdout, done.returncode) == ("child\nparent\n", 0), done.stderr
-
-
-FORK = """
-from agent_tracer.client import AgentTracer
-
-def ask():
-    with AgentTracer("{target}").sync as tracer:
-        tracer.traces.list_traces(page_size=1)
-
-ask()
-child = os.fork()
-if child == 0:
-    ask()
-    print("child", flush=True)
-    os._exit(0)
-os.waitpid(child, 0)
-ask()
-print("parent")
-"""
-
-
 async def test_a_stream_that_nobody_finished_does_not_hold_up_others(program: Program) -> None:
     with AgentTracer(program.target).sync as tracer:
         agent = new_id()

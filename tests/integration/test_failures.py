@@ -27,6 +27,7 @@ from agent_tracer.server.ports.settling import ReceivedRange
 from agent_tracer.server.services import failures as failures_module
 from agent_tracer.server.services.failure_signer import FailureSigner
 from agent_tracer.server.services.failures import FailureGroup, FailureGroupsRequest, Failures
+from agent_tracer.server.services.settled_reads import BEHIND
 from tests.fixtures.engine import load, record
 from tests.fixtures.trees import NOON_NS, SECOND_NS, Node, agent, call, request, tool
 
@@ -89,11 +90,12 @@ class Rig:
             clock_ns=lambda: NOW_NS,
         )
 
-    async def caught_up(self) -> None:
+    async def caught_up(self) -> Sequence[str]:
         """However long it takes: a signer without progress begins with what other tests left in the store."""
         await self.signer.settled()
         while self.signer.is_behind:
             await self.signer.settled()
+        return ()
 
     async def commit(self, *traces: Sequence[Node]) -> None:
         committed = record(self.tenant, Signal.TRACES, request([node for nodes in traces for node in nodes]))
@@ -116,6 +118,22 @@ class Rig:
 @pytest.fixture
 def rig(engine: Engine, tmp_path: Path, tenant: TenantId) -> Rig:
     return Rig(engine, tmp_path, tenant)
+
+
+async def test_an_answer_that_did_not_wait_for_everything_says_so(rig: Rig) -> None:
+    async def behind() -> Sequence[str]:
+        return (BEHIND,)
+
+    await rig.caught_up()
+    hasty = Failures(
+        store=rig.store,
+        loaded=Loaded(),  # type: ignore[arg-type]
+        catch_up=behind,
+        is_behind=lambda: rig.signer.is_behind,
+        clock_ns=lambda: NOW_NS,
+    )
+    found = await hasty.groups(rig.tenant, FailureGroupsRequest(), PageRequest(50))
+    assert len(found.caveats) == 1
 
 
 async def test_runs_that_failed_alike_are_one_group_with_share_and_samples(rig: Rig) -> None:

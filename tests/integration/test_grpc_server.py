@@ -245,9 +245,12 @@ async def test_commits_of_the_loader_reach_the_tails(api: Running) -> None:
         Record(Position(0), Position(1), signal, DEFAULT_TENANT, 5, payload) for signal in (Signal.LOGS, Signal.TRACES)
     ]
     api.backend.store.load(DEFAULT_TENANT, payload, received_ns=5)
-    async with tail(api) as read:
-        await CommitFeed(api.backend.store, api.backend.feed).committed(records)
+    feed = CommitFeed(api.backend.store, api.backend.feed)
+    async with tail(api) as read, asyncio.TaskGroup() as group:
+        telling = group.create_task(feed.run())
+        await feed.committed(records)
         assert (await read()).trace_id == "t"
+        telling.cancel()
 
 
 async def test_stopping_ends_tails_at_once_and_lets_calls_finish() -> None:

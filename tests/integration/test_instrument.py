@@ -1,11 +1,7 @@
 """`instrument()` and the decorators against the running program: what agents write is what TraceService tells."""
 
 import json
-import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
@@ -14,6 +10,7 @@ from agent_tracer.v1 import trace_pb2
 from tests.e2e.talk import CALL_SECONDS, stubs, unique
 from tests.fixtures.agent_process import run_agent
 from tests.fixtures.program import Program
+from tests.fixtures.receiving import receiver
 
 HEAD = """
 import asyncio, json, os, sys
@@ -250,24 +247,3 @@ print(span.trace_id, handle.dropped_log_records)
     assert (record.body.string_value, record.severity_text) == ("look at this", "WARNING")
     assert record.trace_id.hex() == ended.lines[0].split()[0]
     assert b"agent.things" in bodies["/v1/metrics"]
-
-
-@contextmanager
-def receiver() -> Iterator[tuple[str, list[tuple[str, str, bytes]]]]:
-    """Takes anything; gives its address and what it got: path, authorization, body."""
-    got: list[tuple[str, str, bytes]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            got.append((self.path, self.headers.get("authorization", ""), body))
-            self.send_response(200)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", got
-        server.shutdown()

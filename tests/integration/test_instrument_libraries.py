@@ -7,7 +7,7 @@ import pytest
 
 from agent_tracer.server.demo.stand_in import stand_in
 from agent_tracer.v1 import trace_pb2
-from tests.e2e.talk import CALL_SECONDS, stubs
+from tests.e2e.talk import CALL_SECONDS, counted, stubs, unique
 from tests.fixtures.agent_process import run_agent
 from tests.fixtures.program import Program
 
@@ -157,6 +157,170 @@ print(json.dumps([told["input_tokens"] + direct[0].usage.prompt_tokens,
 def test_a_graph_with_a_call_by_langchain_and_one_by_hand(program: Program, models: str) -> None:
     ended = run_agent(script(LANGGRAPH), AGENT_TRACER_URL=program.url, MODELS=models)
     checked(program, ended.lines, 2)
+
+
+NODES = """
+import operator
+from typing import Annotated, TypedDict
+from agent_tracer.client.telemetry import task, tool, workflow
+from langchain_core.runnables import RunnableLambda, RunnableParallel
+from langchain_openai import ChatOpenAI
+from langgraph.graph import END, START, StateGraph
+from langgraph.types import Send
+model = ChatOpenAI(model="gpt-4.1-mini", base_url=os.environ["MODELS"] + "/v1", api_key="test")
+first, second = os.environ["FIRST"], os.environ["SECOND"]
+told = {{first: [], second: []}}
+
+def tell(name, answer):
+    told[name].append((answer.usage_metadata["input_tokens"], answer.usage_metadata["output_tokens"]))
+    return answer
+
+class State(TypedDict, total=False):
+    text: str
+    parts: Annotated[list[str], operator.add]
+    number: int
+
+def graph(*nodes, fan_out=False):
+    made = StateGraph(State)
+    for name, node in nodes:
+        made.add_node(name, node)
+    names = [name for name, _ in nodes]
+    if fan_out:
+        made.add_conditional_edges(START, lambda _: [Send(names[0], {{"number": n}}) for n in range(3)], names[:1])
+    else:
+        made.add_edge(START, names[0])
+    for one, other in zip(names, [*names[1:], END]):
+        made.add_edge(one, other)
+    return made.compile()
+
+def done(span):
+    handle.shutdown()
+    print(span.trace_id)
+    print(json.dumps({{name: [sum(tokens) for tokens in zip(*calls)] for name, calls in told.items()}}))
+"""
+
+IN_TURN = """
+@agent(first)
+def outline(state):
+    return {{"text": tell(first, model.invoke("Outline it")).content}}
+
+@agent(second)
+def write(state):
+    return {{"text": tell(second, model.invoke(state["text"])).content}}
+
+with workflow("article") as span:
+    graph(("outline_it", outline), ("write_it", write)).invoke({{}})
+done(span)
+"""
+
+PARALLEL = """
+@agent(first)
+async def part(state):
+    with task(f"part {{state['number']}}"):
+        await asyncio.sleep(0.05)
+        return {{"parts": [tell(first, await model.ainvoke("A part")).content]}}
+
+@agent(second)
+async def whole(state):
+    found = None
+    async for chunk in model.astream(" ".join(state["parts"]), stream_usage=True):
+        found = chunk if found is None else found + chunk
+    return {{"text": tell(second, found).content}}
+
+async def run():
+    with workflow("article") as span:
+        await graph(("part_it", part), ("join_it", whole), fan_out=True).ainvoke({{}})
+        return span
+
+done(asyncio.run(run()))
+"""
+
+BOTH_WAYS = """
+@tool("search")
+def search(question):
+    return tell(second, model.invoke(question)).content
+
+@agent(second)
+def inner(question):
+    found = RunnableParallel(a=RunnableLambda(search).with_config(run_name="one"),
+                             b=RunnableLambda(search).with_config(run_name="two")).invoke(question)
+    with task("after"):
+        return found["a"]
+
+@agent(first)
+def outer(question):
+    return tell(first, (RunnableLambda(inner).with_config(run_name="step") | model).invoke(question))
+
+with workflow("article") as span:
+    outer("What is the refund policy?")
+done(span)
+"""
+
+
+def paths(trace: trace_pb2.Trace) -> list[str]:
+    """The names from the root to each span that has nothing below it."""
+    spans = {span.span_id: span for span in trace.spans}
+    parents = {span.parent_span_id for span in trace.spans}
+
+    def path(span: trace_pb2.Span) -> str:
+        above = spans.get(span.parent_span_id)
+        return span.name if above is None else f"{path(above)} > {span.name}"
+
+    return sorted(path(span) for span in trace.spans if span.span_id not in parents)
+
+
+def check_shares(program: Program, found: trace_pb2.Trace, told: dict[str, list[int]]) -> None:
+    """Each agent has the tokens and the cost of its own calls, in the trace, in the sums and in the list of agents."""
+    used = {name: [0, 0] for name in told}
+    for span in calls(found):
+        used[span.agent_id][0] += span.usage.input_tokens
+        used[span.agent_id][1] += span.usage.output_tokens
+    assert used == told
+    sums = trace_pb2.AggregateTracesRequest(group_by=["agent_id"], period="1h")
+    with stubs(program.target) as stub:
+
+        def rows() -> dict[str, trace_pb2.AggregateRow]:
+            answer = stub.AggregateTraces(sums, timeout=CALL_SECONDS)
+            return {row.group["agent_id"]: row for row in answer.rows if row.group["agent_id"] in told}
+
+        summed = counted(rows, lambda by_agent: by_agent.keys() == told.keys())
+        listed = {one.agent_id: one for one in stub.ListAgents(trace_pb2.ListAgentsRequest(page_size=1000)).agents}
+    assert {name: [row.usage.input_tokens, row.usage.output_tokens] for name, row in summed.items()} == told
+    assert all(row.cost > 0 for row in summed.values())
+    assert {name: listed[name].cost for name in told} == pytest.approx({name: row.cost for name, row in summed.items()})
+
+
+@pytest.mark.parametrize(
+    ("body", "tree"),
+    [
+        pytest.param(IN_TURN, [
+            "LangGraph > outline_it > invoke_agent FIRST > ChatOpenAI",
+            "LangGraph > write_it > invoke_agent SECOND > ChatOpenAI",
+        ], id="in turn"),
+        pytest.param(PARALLEL, [
+            "LangGraph > __start__ > Unnamed",
+            "LangGraph > join_it > invoke_agent SECOND > ChatOpenAI",
+            *(f"LangGraph > part_it > invoke_agent FIRST > task part {n} > ChatOpenAI" for n in range(3)),
+        ], id="async and in parallel"),
+        pytest.param(BOTH_WAYS, [
+            "invoke_agent FIRST > RunnableSequence > ChatOpenAI",
+            *("invoke_agent FIRST > RunnableSequence > step > invoke_agent SECOND > RunnableParallel<a,b> > "
+              f"{name} > execute_tool search > ChatOpenAI" for name in ("one", "two")),
+            "invoke_agent FIRST > RunnableSequence > step > invoke_agent SECOND > task after",
+        ], id="agents and runnables in one another"),
+    ],
+)  # fmt: skip
+def test_agents_are_under_the_nodes_that_call_them_and_have_their_calls(
+    body: str, tree: list[str], program: Program, models: str
+) -> None:
+    names = {"FIRST": unique("first"), "SECOND": unique("second")}
+    ended = run_agent(script(NODES + body), AGENT_TRACER_URL=program.url, MODELS=models, **names)
+    found = read(program, ended.lines[0])
+    wanted = [f"invoke_workflow article > {path}" for path in tree]
+    for shown, name in names.items():
+        wanted = [path.replace(shown, name) for path in wanted]
+    assert paths(found) == sorted(wanted)
+    check_shares(program, found, json.loads(ended.lines[1]))
 
 
 AGENTS = """

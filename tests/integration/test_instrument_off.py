@@ -8,6 +8,7 @@ import pytest
 
 from tests.fixtures.agent_process import run_agent
 from tests.fixtures.program import free_ports
+from tests.fixtures.receiving import receiver
 
 ONE_TRY_SECONDS = 10
 """What the exporter gives a server that does not answer, which an agent's end does not wait for."""
@@ -129,3 +130,43 @@ def test_a_password_in_the_address_is_not_told(port: str) -> None:
     told = ended.out + ended.err
     assert "***@127.0.0.1" in told
     assert "s3cret" not in told
+
+
+FLUSHING = """
+import logging, time
+from agent_tracer.client.telemetry import instrument
+from opentelemetry import metrics
+handle = instrument("svc", auto=False, {signals})
+logging.getLogger("app").warning("lost")
+metrics.get_meter("m").create_counter("c").add(1)
+began = time.monotonic()
+print(handle.flush(1), round(time.monotonic() - began, 2))
+began = time.monotonic()
+handle.shutdown()
+print(handle.dropped_log_records, round(time.monotonic() - began, 2))
+"""
+
+
+@pytest.mark.parametrize(
+    ("signals", "records"), [("logs=True", "1"), ("metrics=True", "0"), ("logs=True, metrics=True", "1")]
+)
+def test_flush_keeps_its_time_and_tells_of_what_did_not_get_out(silent_server: int, signals: str, records: str) -> None:
+    ended = run_agent(FLUSHING.format(signals=signals), AGENT_TRACER_URL=f"http://127.0.0.1:{silent_server}")
+    (sent, seconds), (lost, exit_seconds) = (line.split() for line in ended.lines)
+    assert sent == "False"
+    assert float(seconds) < 2
+    assert lost == records, "what waits at the end is lost, and counted"
+    assert float(exit_seconds) < 5
+
+
+def test_flush_tells_of_what_was_lost_before_it_and_once() -> None:
+    script = """
+import logging
+from agent_tracer.client.telemetry import instrument
+handle = instrument("svc", auto=False, logs=True)
+logging.getLogger("app").warning("lost")
+while not handle.dropped_log_records: pass
+print(handle.flush(), handle.flush())
+"""
+    with receiver(refused="/v1/logs") as (url, _):
+        assert run_agent(script, AGENT_TRACER_URL=url, OTEL_BLRP_SCHEDULE_DELAY="10").lines == ["False True"]

@@ -4,7 +4,7 @@ import asyncio
 import re
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -74,12 +74,16 @@ class Parts:
             store=self.store,
             projector=self.projector,
             replica=self.replica,
-            catch_up=self.projector.settled,
+            catch_up=self._caught_up,
             clock_ns=time.time_ns,
         )
 
     async def _nothing(self) -> None:
         """All is settled."""
+
+    async def _caught_up(self) -> Sequence[str]:
+        await self.projector.settled()
+        return ()
 
     async def call(self, tenant: TenantId, *targets: NodeKey) -> None:
         """Calls of the shop, just now."""

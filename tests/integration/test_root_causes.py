@@ -1,6 +1,7 @@
 """What caused an incident, over the real store: a shop whose payments fail, a quiet one, agents whose calls fail."""
 
 import asyncio
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from agent_tracer.server import limits
 from agent_tracer.server.adapters.clickhouse.engine import Engine
 from agent_tracer.server.adapters.clickhouse.incidents import ClickHouseIncidents
+from agent_tracer.server.adapters.clickhouse.settle import ClickHouseSettler
 from agent_tracer.server.adapters.clickhouse.store import ClickHouseStore
 from agent_tracer.server.adapters.clickhouse.telemetry.span_errors import ClickHouseSpanFailures
 from agent_tracer.server.adapters.clickhouse.telemetry.window import ClickHouseTelemetry
@@ -19,6 +21,7 @@ from agent_tracer.server.domain.ids import TenantId, TraceId
 from agent_tracer.server.domain.incidents import Incident, IncidentSource, IncidentStatus
 from agent_tracer.server.domain.rca.analysis import Analysis
 from agent_tracer.server.domain.signals import Signal
+from agent_tracer.server.ports.settling import ReceivedRange
 from agent_tracer.server.services.incident_graph import IncidentGraph
 from agent_tracer.server.services.root_causes import RootCauseRequest, RootCauses
 from tests.e2e.otlp import otlp_span, spans_request
@@ -66,6 +69,11 @@ class Setting:
             (Signal.LOGS, [shop.logs()]),
         ):
             await load(self.engine, self.tenant, signal, [request.SerializeToString() for request in requests])
+
+    async def put_settled(self, payload: bytes) -> None:
+        began_ns = time.time_ns()
+        await load(self.engine, self.tenant, Signal.TRACES, [payload])
+        await ClickHouseSettler(self.engine).settle(ReceivedRange(began_ns, time.time_ns()))
 
 
 @pytest.fixture
@@ -215,6 +223,27 @@ async def test_what_failed_spans_say_names_the_fault_of_an_agent(
     assert found.root_cause is not None, found.abstained_reason
     assert issue in found.root_cause.issue
     assert "research-agent" in " ".join(found.recommendations)
+
+
+async def test_an_agent_that_alerts_is_looked_at_where_it_runs(setting: Setting) -> None:
+    told = ("Rate limit exceeded, retry after 20 s", "429")
+    spans = [*agent_spans(range(-60, -5), "", ""), *agent_spans(range(-5, 0), *told)]
+    request = spans_request(*spans, service="research-agent")
+    await setting.put_settled(request.SerializeToString())
+    start_ns = END_NS - 5 * MINUTE_NS
+    by_agent = await setting.analyze(alert(start_ns, "planner"))
+    assert by_agent == await setting.analyze(alert(start_ns, "research-agent"))
+    assert not any("alerting" in caveat for caveat in by_agent.caveats)
+    assert by_agent.root_cause is not None
+    assert by_agent.root_cause.component == "research-agent"
+
+
+async def test_an_agent_whose_spans_name_no_service_is_not_called_unknown(setting: Setting) -> None:
+    request = spans_request(*agent_spans(range(-60, 0), "", ""), service="")
+    await setting.put_settled(request.SerializeToString())
+    found = await setting.analyze(alert(END_NS - 5 * MINUTE_NS, "planner"))
+    assert any("the alerting agent 'planner' name no service" in caveat for caveat in found.caveats)
+    assert not any("nothing of the alerting service" in caveat for caveat in found.caveats)
 
 
 async def test_an_unknown_incident_is_refused(setting: Setting) -> None:

@@ -126,6 +126,20 @@ async def test_a_deleted_trace_is_found_no_more(engine: Engine, tenant: TenantId
         assert held.keys() == {key(3)}
 
 
+async def test_a_trace_that_is_deleted_and_sent_again_is_found(
+    engine: Engine, tenant: TenantId, tmp_path: Path
+) -> None:
+    async with similar(engine, tmp_path) as made:
+        await made.commit(tenant, run(1, "a"), run(2, "a"), run(3, "a"))
+        assert await made.find(tenant, 1) == [2, 3]
+        assert await ClickHouseStore(engine).delete_trace(tenant, key(2))
+        await made.indexer.forget(tenant, key(2))
+        await made.commit(tenant, run(2, "a"))  # before the loop's next turn
+        assert await made.find(tenant, 1) == [2, 3]
+        await made.indexer._follower.step()
+        assert await made.find(tenant, 1) == [2, 3]
+
+
 async def test_a_restart_goes_on_with_what_is_on_disk(engine: Engine, tenant: TenantId, tmp_path: Path) -> None:
     async with similar(engine, tmp_path) as made:
         await made.commit(tenant, run(1, "a"), run(2, "a"))

@@ -12,7 +12,7 @@ from agent_tracer.client.buildkit.ci import pipeline
 from agent_tracer.client.buildkit.options import split_command
 from agent_tracer.client.buildkit.outcomes import of_exception, of_exit_code, of_status
 from agent_tracer.client.buildkit.receivers import receivers
-from agent_tracer.client.buildkit.running import run_command
+from agent_tracer.client.buildkit.running import Command
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 GITLAB = {
@@ -116,6 +116,24 @@ def test_phoenix_gets_its_own_key_and_no_other(monkeypatch: pytest.MonkeyPatch) 
     assert receivers()[1].headers == {"authorization": "Bearer theirs"}
 
 
+def test_nothing_is_sent_where_traces_are_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENT_TRACER_URL", "http://a:3007")
+    assert len(receivers()) == 1
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", " None")
+    assert receivers() == []
+
+
+def test_a_user_in_an_address_is_handed_on_as_a_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENT_TRACER_URL", "grpc://me:hush@a:4317")
+    monkeypatch.setenv("PHOENIX_COLLECTOR_ENDPOINT", "http://me:hush@p:6006")
+    monkeypatch.setenv("PHOENIX_API_KEY", "theirs")
+    basic = {"authorization": "Basic bWU6aHVzaA=="}
+    assert [(r.url, r.headers) for r in receivers()] == [("http://a:4317", basic), ("http://p:6006", basic)]
+    child = carrying.child_environment(get_current_span(), dict(os.environ))
+    assert child["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://a:4317"
+    assert child["OTEL_EXPORTER_OTLP_HEADERS"] == "authorization=Basic%20bWU6aHVzaA%3D%3D"
+
+
 @pytest.mark.parametrize(
     ("code", "result", "error_type"),
     [
@@ -141,13 +159,13 @@ def test_exceptions_and_words_are_outcomes_too() -> None:
 
 def test_a_command_that_a_signal_ended_is_told_as_a_shell_does() -> None:
     kill = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
-    assert run_command(kill, os.environ, forward_signals=True) == 128 + signal.SIGKILL
-    assert run_command(["no-such-program"], os.environ) == 127
+    assert Command(kill).run(os.environ, forward_signals=True) == 128 + signal.SIGKILL
+    assert Command(["no-such-program"]).run(os.environ) == 127
 
 
 def test_handlers_are_as_they_were_after_a_command() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
-    run_command(["true"], os.environ, forward_signals=True)
+    Command(["true"]).run(os.environ, forward_signals=True)
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)] == before
 
 

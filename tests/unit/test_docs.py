@@ -126,6 +126,9 @@ def shell_lines() -> Iterator[tuple[str, list[str]]]:
                 yield f"{place}: {line}", shlex.split(line)
 
 
+ENVIRONMENTS = {words[3] for _, words in shell_lines() if words[:3] == ["python3", "-m", "venv"]}
+
+
 def test_there_are_lines_to_copy_for_the_start_and_the_tests() -> None:
     lines = [words for place, words in shell_lines() if place.startswith("README.md")]
     assert ["make", "run"] in lines
@@ -134,11 +137,34 @@ def test_there_are_lines_to_copy_for_the_start_and_the_tests() -> None:
 
 @pytest.mark.parametrize(("place", "words"), [pytest.param(p, w, id=p) for p, w in shell_lines()])
 def test_every_line_to_copy_is_one_that_works(place: str, words: list[str]) -> None:
-    checks = {"make": check_make, "agent-tracer": check_command, "curl": check_curl, "pip": check_pip}
+    checks = {
+        "make": check_make,
+        "agent-tracer": check_command,
+        "curl": check_curl,
+        "pip": check_pip,
+        "python3": check_python,
+        ".": check_activation,
+        "alias": check_alias,
+    }
     known = {"export", "grpcurl"}
     assert words[0] in checks or words[0] in known, place
     if words[0] in checks:
         checks[words[0]](words[1:])
+
+
+def check_python(words: list[str]) -> None:
+    assert words[:2] == ["-m", "venv"]
+
+
+def check_activation(words: list[str]) -> None:
+    (script,) = words
+    assert any(made in script.removesuffix("/bin/activate") for made in ENVIRONMENTS), script
+
+
+def check_alias(words: list[str]) -> None:
+    name, _, program = words[0].partition("=")
+    assert program == f"$PWD/.venv/bin/{name}"
+    assert name in re.findall(r"^([\w-]+) = ", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
 
 
 def check_make(words: list[str]) -> None:

@@ -1,7 +1,7 @@
 """When the projector looks for calls, what it does with too many, and by which versions it writes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 
@@ -84,13 +84,31 @@ async def nothing() -> None:
     """All is settled."""
 
 
-def projector(graph: MemoryGraph, now_ns: int = 100) -> GraphProjector:
-    return GraphProjector(source=graph, store=graph, settle=nothing, clock_ns=lambda: now_ns)
+@dataclass
+class SlowSettling:
+    """Settles a bucket once it may, or fails."""
+
+    graph: MemoryGraph
+    number: int
+    fails: Exception | None = None
+    may: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(self) -> None:
+        self.asked.set()
+        if self.fails is not None:
+            raise self.fails
+        await self.may.wait()
+        self.graph.waiting |= {self.number} - set(self.graph.numbers())
+
+
+def projector(graph: MemoryGraph, now_ns: int = 100, settle: Callable[[], Awaitable[None]] = nothing) -> GraphProjector:
+    return GraphProjector(source=graph, store=graph, settle=settle, clock_ns=lambda: now_ns)
 
 
 @asynccontextmanager
-async def running(graph: MemoryGraph) -> AsyncIterator[GraphProjector]:
-    made = projector(graph)
+async def running(graph: MemoryGraph, settle: Callable[[], Awaitable[None]] = nothing) -> AsyncIterator[GraphProjector]:
+    made = projector(graph, settle=settle)
     task = asyncio.create_task(made.run())
     try:
         yield made
@@ -123,26 +141,48 @@ async def test_what_a_stop_left_is_projected_at_the_start_and_then_it_rests() ->
 
 
 @pytest.mark.parametrize("call", ["committed", "forget"])
-async def test_it_looks_again_until_what_came_is_settled(call: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_SETTLING_SECONDS", 3600)
+async def test_it_looks_when_something_came_and_then_rests(call: str) -> None:
     graph = MemoryGraph()
     async with running(graph) as made:
         await graph.looked_at(1)
         await rested(graph)
-        await (made.committed(COMMIT) if call == "committed" else made.forget(ONE, OtelTraceId(bytes(16))))
-        await graph.looked_at(4)
         graph.waiting.add(7)
-        await graph.looked_at(graph.looks + 2)
-        assert graph.numbers() == [7]
-
-
-async def test_a_store_that_was_down_is_given_time_to_settle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_SETTLING_SECONDS", 3600)
-    graph = MemoryGraph(fails=StoreDownError("down"))
-    async with running(graph):
+        await (made.committed(COMMIT) if call == "committed" else made.forget(ONE, OtelTraceId(bytes(16))))
         await graph.looked_at(2)
-        graph.fails = None
-        await graph.looked_at(graph.looks + 3)
+        assert await rested(graph) == 2
+    assert graph.numbers() == [7]
+
+
+async def test_it_looks_after_what_came_is_settled_however_long_that_takes() -> None:
+    graph = MemoryGraph()
+    settling = SlowSettling(graph, 7)
+    async with running(graph, settling), asyncio.timeout(5):
+        await settling.asked.wait()
+        await rested(graph)
+        settling.may.set()
+        await graph.looked_at(1)
+        await rested(graph)
+    assert graph.numbers() == [7]
+
+
+async def test_a_read_does_not_wait_for_the_settling_of_the_loop() -> None:
+    graph = MemoryGraph()
+    settling = SlowSettling(graph, 7)
+    async with running(graph, settling) as made, asyncio.timeout(5):
+        await settling.asked.wait()
+        assert not made._follower.turn.locked()
+
+
+async def test_a_store_that_was_down_is_asked_again_to_settle() -> None:
+    graph = MemoryGraph()
+    settling = SlowSettling(graph, 7, fails=StoreDownError("down"))
+    async with running(graph, settling), asyncio.timeout(5):
+        await settling.asked.wait()
+        settling.fails = None
+        settling.may.set()
+        await graph.looked_at(1)
+        await rested(graph)
+    assert graph.numbers() == [7]
 
 
 async def test_a_read_is_told_of_a_store_that_is_down_and_not_of_too_much() -> None:

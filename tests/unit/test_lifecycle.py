@@ -79,7 +79,7 @@ def test_a_loader_in_trouble_or_far_behind_is_told(
     trouble: str,
     told: str,
 ) -> None:
-    health = loader_health(LoaderState(Position(0), 0.1, behind_seconds, trouble))
+    health = loader_health(LoaderState(Position(0), behind_seconds, trouble))
     assert health.ok is (told == "")
     assert told in health.detail
 

@@ -201,6 +201,29 @@ async def test_a_listener_cannot_hold_up_or_end_loading(bench: Bench, listener: 
     assert bench.store.payloads(Signal.TRACES) == [b"a", b"b"]
 
 
+class Noting:
+    """A CommitListener that takes its time."""
+
+    def __init__(self) -> None:
+        self.noted: list[bytes] = []
+
+    async def committed(self, records: Sequence[Record]) -> None:
+        await asyncio.sleep(0.02)
+        self.noted += [record.payload for record in records]
+
+
+async def test_a_read_that_waits_goes_on_when_every_listener_was_told(bench: Bench) -> None:
+    first, last = Noting(), Noting()
+    bench.listeners = [first, last]
+    async with bench.journal() as journal, bench.loading(journal) as loader:
+        await append(journal, b"a")
+        await loader.wait_loaded(journal.durable_end)
+        assert (first.noted, last.noted) == ([b"a"], [b"a"])
+        await append(journal, b"b")
+        await until(lambda: loader.is_loaded(journal.durable_end))
+        assert (first.noted, last.noted) == ([b"a", b"b"], [b"a", b"b"])
+
+
 async def test_closing_the_journal_loads_what_it_still_holds_and_ends_the_loader(bench: Bench) -> None:
     async with bench.journal() as journal:
         loader = loader_over(bench.folder, journal, bench.store)

@@ -15,6 +15,7 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogR
 
 from agent_tracer.client import mesh
 from tests.fixtures.mesh import SECRET, Caught
+from tests.fixtures.raw_http import BROKEN, raw_http, redirect
 
 PLAIN: Any = {"from": "agent://shop/planner", "to": "agent://shop/writer", "type": "task", "payload": {"text": SECRET}}
 
@@ -97,6 +98,27 @@ async def test_a_message_that_is_not_accepted_says_so_and_is_an_error(caught: Ca
         await client.send("writer", "task")
     assert refused.value.status == 503
     assert [dict(span.attributes or {})["error.type"] for span in caught.spans] == ["503", "MeshError"]
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+async def test_a_broken_answer_is_no_reply(broken: bytes, caught: Caught) -> None:
+    with raw_http(broken) as server:
+        client = mesh.MeshClient(server.url, "planner", tracer_provider=caught.provider)
+        with pytest.raises(mesh.MeshError, match="no whole answer") as refused:
+            await client.send("writer", "task")
+    assert refused.value.status == 0
+    assert dict(caught.spans[0].attributes or {})["error.type"] == "MeshError"
+
+
+async def test_a_redirect_is_an_error_that_says_where_to_and_hands_nothing_on(caught: Caught) -> None:
+    with raw_http() as elsewhere, raw_http(redirect(f"{elsewhere.url}/login?key={SECRET}")) as server:
+        client = mesh.MeshClient(
+            server.url, "planner", headers={"Authorization": f"Bearer {SECRET}"}, tracer_provider=caught.provider
+        )
+        with pytest.raises(mesh.MeshError, match=rf"redirect to {elsewhere.url}/login\?\*\*\*,") as refused:
+            await client.send("writer", "task")
+    assert (refused.value.status, elsewhere.heads) == (301, [])
+    assert dict(caught.spans[0].attributes or {})["error.type"] == "301"
 
 
 @pytest.mark.parametrize(
@@ -212,6 +234,46 @@ async def test_how_a_request_ended_is_on_its_span(status: int, error: Any, told:
     assert SECRET not in caught.text()
 
 
+@pytest.mark.parametrize("middleware", [mesh.A2AMiddleware, mesh.MessageMiddleware])
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        (ValueError(SECRET), "ERROR", {"error.type": "ValueError"}),
+        (asyncio.CancelledError(), "UNSET", {"agent_tracer.cancelled": True}),
+    ],
+)
+async def test_what_ends_a_response_half_way_is_told_whatever_its_status_said(
+    middleware: Any, error: BaseException, status: str, told: dict[str, Any], caught: Caught
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
+        raise error
+
+    with pytest.raises(type(error)):
+        await receive(middleware(app, "writer", tracer_provider=caught.provider), b"{}", {})
+    (span,) = caught.spans
+    ends = ("error.type", "agent_tracer.cancelled")
+    attributes = dict(span.attributes or {})
+    assert (span.status.status_code.name, {k: attributes[k] for k in ends if k in attributes}) == (status, told)
+    assert attributes["http.response.status_code"] == 200
+    assert SECRET not in caught.text()
+
+
+async def test_a_client_that_goes_away_gives_the_request_up(caught: Caught) -> None:
+    async def gone(message: Any) -> None:
+        raise BrokenPipeError
+
+    async def take() -> Any:
+        return {"type": "http.request", "body": b"{}"}
+
+    app = mesh.A2AMiddleware(application([]), "writer", tracer_provider=caught.provider)
+    with pytest.raises(BrokenPipeError):
+        await app({"type": "http", "method": "POST", "path": "/", "headers": []}, take, gone)
+    (span,) = caught.spans
+    assert (span.status.status_code.name, dict(span.attributes or {})["agent_tracer.cancelled"]) == ("UNSET", True)
+
+
 @given(st.dictionaries(st.text(), st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.text())))
 def test_an_envelope_is_read_or_refused_whatever_it_holds(held: Any) -> None:
     read = mesh.Envelope.parse(json.dumps({**held, "type": "task"}))
@@ -279,6 +341,17 @@ def test_an_emitter_that_reaches_nobody_raises_nothing() -> None:
     gone.started()
     gone.close()
     assert mesh.faults() - before == 3
+
+
+def test_an_emitter_counts_an_event_that_is_sent_elsewhere_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    before = mesh.faults()
+    with raw_http() as elsewhere, raw_http(redirect(f"{elsewhere.url}/login", 308)) as server:
+        emitter = mesh.EventEmitter(server.url, "planner")
+        emitter.started()
+        emitter.completed()
+        emitter.close()
+    assert (mesh.faults() - before, elsewhere.heads) == (2, [])
+    assert caplog.text.count(f"a redirect to {elsewhere.url}/login") == 1
 
 
 def test_a_received_event_is_a_log_of_the_span_that_it_names() -> None:

@@ -1,8 +1,10 @@
 """When the settler settles, and what a restart may rely on."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 
@@ -29,6 +31,8 @@ class RecordedStore:
     down: bool = False
     waiting_hours: int = 0
     rolled: int = 0
+    rolls: int = 0
+    rolling: Callable[[], Awaitable[None]] | None = None
     stored_ns: int = 0
     gate: asyncio.Event | None = None
     passed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -49,6 +53,9 @@ class RecordedStore:
         self.watermark = received_ns
 
     async def roll(self, now_ns: int) -> int:
+        self.rolls += 1
+        if self.rolling is not None:
+            await self.rolling()
         found = min(self.waiting_hours, 2)
         self.waiting_hours -= found
         self.rolled += found
@@ -180,6 +187,29 @@ async def test_run_settles_what_is_committed_and_rolls_quiet_hours(monkeypatch: 
         await running
     assert store.asked[-1] == ReceivedRange(5 * S, 5 * S)
     assert store.rolled > 0
+
+
+async def test_a_read_does_not_wait_until_all_hours_are_rolled() -> None:
+    store = RecordedStore(waiting_hours=1_000_000)
+    settler = await started(store)
+    store.rolling = partial(asyncio.sleep, 0)
+    rolling = asyncio.create_task(settler._roll())
+    while not store.rolls:
+        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await settler.settled()
+    assert store.waiting_hours > 0
+    rolling.cancel()
+    with suppress(asyncio.CancelledError):
+        await rolling
+
+
+async def test_some_hours_are_rolled_though_traces_come_all_the_time() -> None:
+    store = RecordedStore(waiting_hours=5)
+    settler = await started(store)
+    await settler.committed([record(5 * S)])
+    await settler._roll()
+    assert store.rolls == 1
 
 
 async def test_run_outlives_a_store_that_is_down(monkeypatch: pytest.MonkeyPatch) -> None:

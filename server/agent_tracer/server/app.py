@@ -190,6 +190,7 @@ class _Server:
         opened = await self._open_files(stack)
         engine, journal, reader, exporting = opened.engine, opened.journal, opened.reader, opened.exporting
         feed = CommitFeed(ClickHouseStore(engine), self._feed)
+        stack.push_async_callback(ended, self._parts.start(feed.run(), "the feed of live tails"))
         similarity = similarity_of(stack, self._settings, self._directory, engine)
         stack.push_async_callback(ended, self._parts.start(similarity.indexer.run(), "the indexer of traces"))
         loading = ClickHouseLoader(engine)
@@ -208,7 +209,8 @@ class _Server:
             intent=opened.intent,
             prices=PriceBook(opened.prices, loading, opened.scan_models),
             metrics=self._metrics,
-            listeners=[waiting, feed, settler, similarity.indexer, publisher, *correlating.listeners],
+            # The settler before those who wait for it in what a commit wakes them to.
+            listeners=[waiting, settler, similarity.indexer, publisher, *correlating.listeners, feed],
         )
         self._registry.register(JournalCollector(journal.stats))
         # Closing the journal tells the loader and the exporters to finish.

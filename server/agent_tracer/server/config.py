@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import AfterValidator, ByteSize, Field, SecretStr, ValidationError
@@ -21,7 +20,7 @@ from pydantic_settings import (
 )
 
 from agent_tracer.server import limits
-from agent_tracer.server.config_exporters import LOOPBACK, Exporters, own_endpoints, port_of
+from agent_tracer.server.config_exporters import LOOPBACK, Exporters, own_endpoints
 from agent_tracer.server.config_problems import (
     ENV_DELIMITER,
     ENV_PREFIX,
@@ -37,8 +36,11 @@ from agent_tracer.server.config_values import Days, HttpUrl, IpAddress, Port, Se
 
 __all__ = ["ConfigError", "Problem", "Row", "Settings", "describe", "load_settings", "without_secrets"]
 
-_URL_USER: Final = re.compile(r"(?<=://)[^/@\s]+(?=@)")
-_URL_QUERY: Final = re.compile(r"(?<=[?&])([^=&#\s]+)=[^&#\s]+")
+_URL_USER: Final = re.compile(r"(?<=://)[^/?#]+(?=@)")
+"""User and password: up to the last `@` before the path, for a password may hold one, or a space."""
+
+_URL_QUERY: Final = re.compile(r"(://[^?#]*[?#]).+", re.DOTALL)
+"""What follows the path. No name is kept: a key may stand there alone, or end in `=`."""
 
 
 class Tracer(Section):
@@ -209,7 +211,8 @@ class Settings(BaseSettings):
     def exporter_at(self, port: int) -> str | None:
         """Name of an enabled exporter whose backend is on this port of this machine."""
         for name, exporter in self.exporters.enabled().items():
-            if port_of(exporter.endpoint) == port and urlsplit(exporter.endpoint).hostname in LOOPBACK:
+            found = exporter.destination()
+            if found.port == port and found.host in LOOPBACK:
                 return name
         return None
 
@@ -226,10 +229,8 @@ class Settings(BaseSettings):
 
 
 def without_secrets(text: str) -> str:
-    """The text with what may be secret in a URL masked: user and password, and the values of its query."""
-    if "://" not in text:
-        return text
-    return _URL_QUERY.sub(r"\1=***", _URL_USER.sub("***", text))
+    """The text with what may be secret in a URL masked: user and password, query and fragment."""
+    return _URL_QUERY.sub(r"\1***", _URL_USER.sub("***", text))
 
 
 def describe() -> tuple[Row, ...]:

@@ -4,11 +4,16 @@ import ipaddress
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 
 from agent_tracer.server import limits
+from agent_tracer.server.adapters.exporters.destination import (
+    Destination,
+    destination,
+    jaeger_destination,
+    loki_destination,
+)
 from agent_tracer.server.config_problems import Problem
 from agent_tracer.server.config_values import HttpUrl, Section
 
@@ -55,6 +60,10 @@ class Exporter(Section):
         """The signals that are passed on."""
         return frozenset({"traces"})
 
+    def destination(self) -> Destination:
+        """What the endpoint stands for, by the protocol: the port too, where it names none."""
+        return destination(self.endpoint, self.protocol)
+
 
 class PhoenixExporter(Exporter):
     """Arize Phoenix."""
@@ -74,6 +83,10 @@ class JaegerExporter(Exporter):
         repr=False,
     )
 
+    def destination(self) -> Destination:
+        """Its Thrift collector too."""
+        return jaeger_destination(self.endpoint, self.protocol)
+
 
 class TempoExporter(Exporter):
     """Grafana Tempo."""
@@ -90,6 +103,10 @@ class LokiExporter(Exporter):
     def sends(self) -> frozenset[SignalName]:
         """Logs alone."""
         return frozenset({"logs"})
+
+    def destination(self) -> Destination:
+        """With the path of its OTLP."""
+        return loki_destination(self.endpoint, self.protocol)
 
 
 class OtlpExporter(Exporter):
@@ -128,12 +145,6 @@ class Exporters(Section):
         return {name: exporter for name, exporter in self if exporter.enabled}
 
 
-def port_of(endpoint: str) -> int:
-    """An endpoint's port, its scheme's where it names none."""
-    parts = urlsplit(endpoint)
-    return parts.port or (443 if parts.scheme == "https" else 80)
-
-
 def own_port(port: int, own: Iterable[tuple[str, int]]) -> str | None:
     """The key of the server's own listener on the port."""
     return next((key for key, number in own if number == port), None)
@@ -149,8 +160,9 @@ def own_endpoints(exporters: Exporters, host: str, own: Iterable[tuple[str, int]
     """Enabled exporters whose endpoint names a port of this server, as far as can be told without a name service."""
     ports = list(own)
     for key, exporter in exporters.enabled().items():
-        listener = own_port(port_of(exporter.endpoint), ports)
-        if listener and _is_own(urlsplit(exporter.endpoint).hostname or "localhost", host):
+        found = exporter.destination()
+        listener = own_port(found.port, ports)
+        if listener and _is_own(found.host, host):
             yield pointed_at_itself(key, listener)
 
 

@@ -27,7 +27,8 @@ def url_of(*schemes: str) -> Callable[[str], str]:
     def check(url: str) -> str:
         try:
             parts = urlsplit(url)
-            known, _ = parts.scheme in schemes, parts.port
+            # Without slashes everything is a path: a password in it is for nobody, and would be shown.
+            known, _ = parts.scheme in schemes and f"{parts.scheme}://" in url.lower(), parts.port
         except ValueError:
             known = False
         if not known:

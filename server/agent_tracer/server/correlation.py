@@ -1,5 +1,6 @@
 """What is made of commits for CorrelationService: its tasks beside the loader. Part of the composition root."""
 
+import asyncio
 import time
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
@@ -29,9 +30,13 @@ Task = tuple[Coroutine[None, None, None], str]
 
 @dataclass(frozen=True, slots=True)
 class Correlating:
-    """Signatures of failed runs, the graph with its copy in a graph database, incidents that are noticed."""
+    """Signatures of failed runs, the graph with its copy in a graph database, incidents that are noticed.
+
+    `writing`: held by whoever writes an incident that depends on what is kept of it.
+    """
 
     incidents: NotedIncidents
+    writing: asyncio.Lock
     incident_graph: IncidentGraph
     signer: FailureSigner
     graph: ClickHouseGraph
@@ -72,14 +77,16 @@ def correlating_of(
     )
     incident_graph = IncidentGraph(projector.keep_facts)
     incidents = NotedIncidents(ClickHouseIncidents(engine), incident_graph)
+    writing = asyncio.Lock()
     return Correlating(
         incidents=incidents,
+        writing=writing,
         incident_graph=incident_graph,
         signer=FailureSigner(store=ClickHouseFailures(engine), progress=FileProgress(directory.root / "failures")),
         graph=graph,
         projector=projector,
         replica=replica,
-        detector=_detector(settings, engine, settler, incidents),
+        detector=_detector(settings, engine, settler, incidents, writing),
     )
 
 
@@ -92,7 +99,9 @@ def _replica(stack: AsyncExitStack, settings: Settings, graph: ClickHouseGraph) 
     return GraphReplica(log=graph, target=target, clock_ns=time.time_ns)
 
 
-def _detector(settings: Settings, engine: Engine, settler: Settler, incidents: IncidentStore) -> Detector | None:
+def _detector(
+    settings: Settings, engine: Engine, settler: Settler, incidents: IncidentStore, writing: asyncio.Lock
+) -> Detector | None:
     if not settings.correlation.detector.enabled:
         return None
     return Detector(
@@ -100,4 +109,5 @@ def _detector(settings: Settings, engine: Engine, settler: Settler, incidents: I
         incidents=incidents,
         settled=settler.settled,
         clock_ns=time.time_ns,
+        writing=writing,
     )

@@ -13,14 +13,7 @@ from prometheus_client.registry import CollectorRegistry
 
 from agent_tracer.server.adapters.export_metrics import ExportCounters, ExportLagCollector
 from agent_tracer.server.adapters.exporters.connection import Connection, ConnectionSettingError, TlsFiles
-from agent_tracer.server.adapters.exporters.destination import (
-    GRPC,
-    THRIFT,
-    Destination,
-    destination,
-    jaeger_destination,
-    loki_destination,
-)
+from agent_tracer.server.adapters.exporters.destination import GRPC, THRIFT, Destination
 from agent_tracer.server.adapters.exporters.jaeger_thrift import JaegerThrift
 from agent_tracer.server.adapters.exporters.otlp_grpc import OtlpGrpc
 from agent_tracer.server.adapters.exporters.otlp_http import OtlpHttp
@@ -42,7 +35,6 @@ from agent_tracer.server.services.health import Component
 
 Check = Callable[[], Awaitable[Component]]
 _log: Final = structlog.get_logger("exporters")
-_DESTINATIONS: Final = {"jaeger": jaeger_destination, "loki": loki_destination}
 
 
 class ExporterError(Exception):
@@ -79,7 +71,7 @@ async def exporting_of(settings: Settings, journal: FileJournal, registry: Colle
     counters = ExportCounters(registry)
     forwarders = []
     for key, exporter in settings.exporters.enabled().items():
-        found = _DESTINATIONS.get(key, destination)(exporter.endpoint, exporter.protocol)
+        found = exporter.destination()
         await _refuse_itself(settings, key, found)
         signals = frozenset(Signal[name.upper()] for name in exporter.sends)
         forwarders.append(

@@ -349,7 +349,7 @@ LOAD_REPAIRS_MAX: Final = 3
 """How often requests that a repeated commit left out are inserted anew: one crash can hit one of these at most."""
 
 LOAD_LISTENER_SECONDS: Final = 1.0
-"""How long the loader waits for those it tells of a commit; a live tail may miss one, the next commit must not wait."""
+"""How long the loader waits for each of those it tells of a commit; reads of that commit and the next one wait too."""
 
 MODEL_PAIRS_PER_COMMIT_MAX: Final = 2_000
 """New (provider, model) pairs that one commit looks up, about a second; a fleet has tens. The rest waits its turn."""
@@ -705,6 +705,10 @@ RCA_BASELINE_FAR_SECONDS: Final = 180 * 86_400
 
 RCA_CHANGES_SECONDS: Final = 7 * 86_400
 """How long before an incident a change may have gone live: a leak takes days to show."""
+
+RCA_CHANGE_NEAR_SECONDS: Final = 3600
+"""Before an incident, in which a change of the component that is named is told though nothing but its time speaks for
+it: longer ago, most services have had one."""
 
 RCA_LABEL_CHARACTERS_MAX: Final = 16 * 1024
 """Of an incident's title, labels and annotations that are read for words."""

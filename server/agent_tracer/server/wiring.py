@@ -189,7 +189,13 @@ def _correlation(shared: Shared) -> CorrelationUseCases:
             is_behind=lambda: shared.correlating.signer.is_behind,
             clock_ns=clock_ns,
         ),
-        incidents=Incidents(store=incidents, catch_up=_watched(shared), clock_ns=clock_ns, new_id=_new_id),
+        incidents=Incidents(
+            store=incidents,
+            catch_up=_watched(shared),
+            clock_ns=clock_ns,
+            new_id=_new_id,
+            writing=correlating.writing,
+        ),
         root_causes=RootCauses(
             telemetry=telemetry,
             failures=ClickHouseSpanFailures(shared.engine),

@@ -11,14 +11,26 @@ from urllib.parse import SplitResult, urlsplit
 
 from opentelemetry.util.re import parse_env_headers
 
-from agent_tracer.client._shared.shown import without_user
+from agent_tracer.client._shared.credentials import split_credentials
+from agent_tracer.client._shared.shown import wrong_address
 
-__all__ = ["API_KEY", "DEFAULT_URL", "PHOENIX_ENDPOINT", "URL", "BadEndpointError", "Signal", "Target", "target"]
+__all__ = [
+    "API_KEY",
+    "DEFAULT_URL",
+    "PHOENIX_ENDPOINT",
+    "URL",
+    "BadEndpointError",
+    "Signal",
+    "Target",
+    "chosen",
+    "target",
+]
 
 URL: Final = "AGENT_TRACER_URL"
 API_KEY: Final = "AGENT_TRACER_API_KEY"
 PHOENIX_ENDPOINT: Final = "PHOENIX_COLLECTOR_ENDPOINT"
 DEFAULT_URL: Final = "http://127.0.0.1:4318"
+_DEFAULT_HOST: Final = "127.0.0.1"
 
 Signal = Literal["traces", "logs", "metrics"]
 Transport = Literal["grpc", "http/protobuf"]
@@ -34,6 +46,8 @@ _SCHEMES: Final[Mapping[str, tuple[bool, Transport | None]]] = {
 }
 """Scheme to whether it is plain text, and the transport where the scheme itself says it."""
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "grpc": 4317, "grpcs": 4317}
+_OTLP_PORTS: Final[Mapping[Transport | None, int]] = {"grpc": 4317, "http/protobuf": 4318, None: 4318}
+"""Of a host without scheme and port, by what OTEL_EXPORTER_OTLP_PROTOCOL says."""
 _SIGNAL_PATHS: Final = ("/v1/traces", "/v1/logs", "/v1/metrics")
 _TRANSPORTS: Final[Mapping[str, Transport]] = {
     "grpc": "grpc",
@@ -51,10 +65,12 @@ class Target:
     """One OTLP receiver."""
 
     url: str
-    """`http[s]://host:port[/prefix]`, without a slash at its end and without a signal's path."""
+    """`http[s]://host:port[/prefix]`, without a slash at its end, a signal's path, and user and password."""
     transport: Transport
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Lower case names; the API key as `authorization: Bearer KEY`. Never logged."""
+    """Lower case names; the credentials, else the API key as `authorization: Bearer KEY`. Never logged."""
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The address's own user and password as `authorization: Basic ...`; empty where it has none. Never logged."""
     insecure: bool = True
     """Plain text, no TLS."""
     exact: bool = False
@@ -63,6 +79,11 @@ class Target:
     def signal_url(self, signal: Signal) -> str:
         """Where OTLP over HTTP posts a signal: `http://host:port/v1/traces`."""
         return self.url if self.exact else f"{self.url}/v1/{signal}"
+
+    @property
+    def shown(self) -> str:
+        """`url` for people, who see that there are credentials."""
+        return self.url.replace("://", "://***@", 1) if self.credentials else self.url
 
     @property
     def traces_url(self) -> str:
@@ -81,7 +102,7 @@ def target(
     """The receiver of a signal, by arguments and environment.
 
     Args:
-        endpoint: `http://host:port`, with or without `/v1/traces`; `host:port`; `grpc://host:port`. Goes before
+        endpoint: `http://host:port`, with or without `/v1/traces`; `host:port`; `host`; `grpc://host:port`. Goes before
             AGENT_TRACER_URL, which goes before OTEL_EXPORTER_OTLP_{SIGNAL}_ENDPOINT and OTEL_EXPORTER_OTLP_ENDPOINT.
         api_key: Goes before AGENT_TRACER_API_KEY.
         signal: Whose variables are read (OTEL_EXPORTER_OTLP_TRACES_HEADERS and so on).
@@ -91,16 +112,19 @@ def target(
         BadEndpointError: The address is none.
     """
     source, text, exact = _address(endpoint, signal, phoenix=phoenix)
-    parts = _split(text, source)
+    parts = _split(text, source, signal)
     insecure, transport = _SCHEMES[parts.scheme]
     base = _without_signal_path(parts.path)
     # A signal's endpoint is exact only if it has a path: `http://host:4318` would post to `/`, which nobody serves.
     exact = exact and parts.path.strip("/") != ""
     path = parts.path if exact else base
+    url, credentials = split_credentials(f"{'http' if insecure else 'https'}://{parts.netloc}{path}")
+    headers = _headers(signal, None if source == PHOENIX_ENDPOINT and not api_key else _key(api_key))
     return Target(
-        url=f"{'http' if insecure else 'https'}://{parts.netloc}{path}",
+        url=url,
         transport=transport or _transport(parts, signal),
-        headers=_headers(signal, None if source == PHOENIX_ENDPOINT and not api_key else _key(api_key)),
+        headers=headers | credentials,
+        credentials=credentials,
         insecure=insecure,
         exact=exact,
     )
@@ -114,24 +138,27 @@ def _address(endpoint: str | None, signal: Signal, *, phoenix: bool) -> tuple[st
     for name in (URL, own, f"{_OTLP}ENDPOINT", *((PHOENIX_ENDPOINT,) if phoenix else ())):
         if value := os.environ.get(name, "").strip():
             return name, value, name == own
-    return "the default", DEFAULT_URL, False
+    return "the default", _DEFAULT_HOST, False
 
 
-def _split(text: str, source: str) -> SplitResult:
+def _split(text: str, source: str, signal: Signal) -> SplitResult:
+    bare = "://" not in text
     try:
-        parts = urlsplit(text if "://" in text else f"http://{text}")
+        parts = urlsplit(f"http://{text}" if bare else text)
         port = parts.port  # raises for what is no port
     except ValueError:
         raise _bad(text, source) from None
     scheme = parts.scheme.lower()
     if scheme not in _SCHEMES or not parts.hostname or parts.query or parts.fragment or any(map(str.isspace, text)):
         raise _bad(text, source)
-    netloc = parts.netloc if port is not None else f"{parts.netloc.rstrip(':')}:{_DEFAULT_PORTS[scheme]}"
-    return parts._replace(scheme=scheme, netloc=netloc)
+    if port is None:
+        port = _OTLP_PORTS[_protocol(signal)] if bare else _DEFAULT_PORTS[scheme]
+        parts = parts._replace(netloc=f"{parts.netloc.rstrip(':')}:{port}")
+    return parts._replace(scheme=scheme)
 
 
 def _bad(text: str, source: str) -> BadEndpointError:
-    return BadEndpointError(f"{source}: {without_user(text)!r} is no address; write http://host:port")
+    return BadEndpointError(f"{source}: {wrong_address(text)!r} is no address; write http://host:port")
 
 
 def _without_signal_path(path: str) -> str:
@@ -142,11 +169,17 @@ def _without_signal_path(path: str) -> str:
 
 
 def _transport(parts: SplitResult, signal: Signal) -> Transport:
-    """As OTEL_EXPORTER_OTLP_PROTOCOL says, else by path and port. A protocol that does not exist is passed over."""
+    """As OTEL_EXPORTER_OTLP_PROTOCOL says, else by path and port."""
+    by_port: Transport = "grpc" if parts.port in _GRPC_PORTS and not parts.path.strip("/") else "http/protobuf"
+    return _protocol(signal) or by_port
+
+
+def _protocol(signal: Signal) -> Transport | None:
+    """A protocol that does not exist is passed over."""
     for name in (f"{_OTLP}{signal.upper()}_PROTOCOL", f"{_OTLP}PROTOCOL"):
         if known := _TRANSPORTS.get(os.environ.get(name, "").strip().lower()):
             return known
-    return "grpc" if parts.port in _GRPC_PORTS and not parts.path.strip("/") else "http/protobuf"
+    return None
 
 
 def _key(api_key: str | None) -> str | None:
@@ -158,3 +191,9 @@ def _headers(signal: Signal, api_key: str | None) -> dict[str, str]:
     text = os.environ.get(f"{_OTLP}{signal.upper()}_HEADERS") or os.environ.get(f"{_OTLP}HEADERS", "")
     headers = {name.lower(): value for name, value in parse_env_headers(text, liberal=True).items()}
     return headers | {"authorization": f"Bearer {api_key}"} if api_key else headers
+
+
+def chosen(signal: Signal) -> frozenset[str]:
+    """What OTEL_{SIGNAL}_EXPORTER names: `otlp`, `console`, `none`, ...; empty where it says nothing."""
+    text = os.environ.get(f"OTEL_{signal.upper()}_EXPORTER", "")
+    return frozenset(name for part in text.split(",") if (name := part.strip().lower()))

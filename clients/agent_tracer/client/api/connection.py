@@ -4,7 +4,7 @@ import asyncio
 import random
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol, TypeVar, cast
 
@@ -12,11 +12,12 @@ from betterproto2.grpclib import ServiceStub
 from grpclib.client import Channel
 from grpclib.metadata import Deadline
 
+from agent_tracer.client.api.channels import Channels
 from agent_tracer.client.api.endpoint import Endpoint, api_key_or_default, endpoint_or_default
 from agent_tracer.client.api.errors import TRANSPORT_ERRORS, translated
 from agent_tracer.client.api.retrying import DEFAULT_RETRIES, Retries
 
-__all__ = ["DEFAULT_TIMEOUT_SECONDS", "Connection", "Settings", "StubMethod", "close_all"]
+__all__ = ["DEFAULT_TIMEOUT_SECONDS", "Connection", "Settings", "StubMethod"]
 
 DEFAULT_TIMEOUT_SECONDS: Final = 60.0
 """The server's own limit for one call that is no stream."""
@@ -91,8 +92,7 @@ class Connection:
 
     settings: Settings
     kept: bool = True
-    channels: dict[Endpoint, Channel] = field(default_factory=dict)
-    _loop: asyncio.AbstractEventLoop | None = None
+    channels: Channels = field(default_factory=Channels)
 
     async def answer(
         self,
@@ -142,7 +142,7 @@ class Connection:
 
     async def close(self) -> None:
         """Close what is open; a later call connects anew."""
-        close_all(self.channels)
+        self.channels.close()
 
     def _endpoint_of(self, stub: type[ServiceStub]) -> Endpoint:
         return self.settings.endpoint.of_service(f"{_PACKAGE}.{stub.__name__.removesuffix('Stub')}")
@@ -155,7 +155,7 @@ class Connection:
     @asynccontextmanager
     async def _channel(self, endpoint: Endpoint) -> AsyncGenerator[Channel, None]:
         if self.kept:
-            yield self._kept_channel(endpoint)
+            yield self.channels.of(endpoint, self._new_channel)
             return
         channel = self._new_channel(endpoint)
         try:
@@ -163,25 +163,8 @@ class Connection:
         finally:
             channel.close()
 
-    def _kept_channel(self, endpoint: Endpoint) -> Channel:
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            close_all(self.channels)
-            self._loop = loop
-        if endpoint not in self.channels:
-            self.channels[endpoint] = self._new_channel(endpoint)
-        return self.channels[endpoint]
-
     def _new_channel(self, endpoint: Endpoint) -> Channel:
         return Channel(endpoint.host, endpoint.port, ssl=_tls_context(self.settings))
-
-
-def close_all(channels: dict[Endpoint, Channel]) -> None:
-    """Close and remove every channel. Called in the event loop of the channels, or when that is closed."""
-    while channels:
-        _, channel = channels.popitem()
-        with suppress(RuntimeError):  # the event loop is closed, and with it the connection
-            channel.close()
 
 
 def _tls_context(settings: Settings) -> ssl.SSLContext | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from agent_tracer.client._shared.shown import without_user
+from agent_tracer.client._shared.shown import wrong_address
 
 __all__ = ["DEFAULT_ENDPOINT", "Endpoint", "api_key_or_default", "endpoint_or_default"]
 
@@ -54,7 +54,7 @@ class Endpoint:
         if port is None:
             port = _PORT_OF_SCHEME.get(url.scheme, _GRPC_PORT)
         if url.scheme not in _TLS_OF_SCHEME or not 0 < port <= _PORT_MAX or not _is_host_alone(url):
-            message = f"{without_user(text)!r} is no endpoint: write host:port or a URL, such as {DEFAULT_ENDPOINT}"
+            message = f"{wrong_address(text)!r} is no endpoint: write host:port or a URL, such as {DEFAULT_ENDPOINT}"
             raise ValueError(message)
         assert url.hostname is not None  # noqa: S101 - _is_host_alone has seen it
         return cls(url.hostname, port, _TLS_OF_SCHEME[url.scheme])

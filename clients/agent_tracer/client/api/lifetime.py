@@ -1,11 +1,10 @@
 """How long a connection is kept: over a `with` block, and closed at its end."""
 
 import weakref
-from functools import partial
 from types import TracebackType
 from typing import Self
 
-from agent_tracer.client.api.connection import Connection, close_all
+from agent_tracer.client.api.connection import Connection
 from agent_tracer.client.api.portal import PORTAL
 
 __all__ = ["AwaitedLifetime", "BlockingLifetime"]
@@ -50,7 +49,7 @@ class BlockingLifetime(_Lifetime):
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
-        weakref.finalize(connection, PORTAL.soon, partial(close_all, connection.channels))
+        weakref.finalize(connection, PORTAL.soon, connection.channels.close)
 
     def close(self) -> None:
         """Close the connection; a later call opens another one."""

@@ -43,7 +43,11 @@ class Portal:
                 self._loop.call_soon_threadsafe(work)
 
     def iterate(self, stream: AsyncGenerator[_Result, None]) -> Generator[_Result, None, None]:
-        """The items of the stream, each asked for when it is wanted; the stream is closed with the generator."""
+        """The items of the stream, each asked for when it is wanted; the stream is closed with the generator.
+
+        Raises RuntimeError in a forked child: what its parent began is its parent's.
+        """
+        loop = self._started()
 
         async def step() -> Any:  # noqa: ANN401 - an item, or the mark of the end
             return await anext(stream, _END)
@@ -51,8 +55,11 @@ class Portal:
         try:
             while (item := self.run(step())) is not _END:
                 yield item
+                if loop is not self._loop:
+                    message = "a stream is read by the process that began it: call the method again in this one"
+                    raise RuntimeError(message)
         finally:
-            self._end(stream)
+            self._end(stream, loop)
 
     def close(self) -> None:
         """End the loop and its thread."""
@@ -73,11 +80,11 @@ class Portal:
                 self._thread.start()
             return self._loop
 
-    def _end(self, stream: AsyncGenerator[Any, None]) -> None:
-        if self._loop is None:
+    def _end(self, stream: AsyncGenerator[Any, None], loop: asyncio.AbstractEventLoop) -> None:
+        if loop is not self._loop:  # it has ended, or is a parent process's, whose stream this is
             return
         if threading.current_thread() is self._thread:  # a generator that nobody finished, collected right here
-            self._loop.create_task(_close(stream))
+            loop.create_task(_close(stream))
         else:
             self.run(_close(stream))
 

@@ -58,8 +58,10 @@ def child_environment(span: Span, environment: Mapping[str, str]) -> dict[str, s
             return child
         child[_ENDPOINTS[0]] = receiver.url
         child.setdefault(_PROTOCOL, receiver.transport)
-        if key := environment.get(API_KEY):
-            child.setdefault(_HEADERS, f"authorization=Bearer%20{quote(key, safe='')}")
+        key = environment.get(API_KEY)
+        own = {"authorization": f"Bearer {key}"} if key else {}
+        for name, value in (own | dict(receiver.credentials)).items():
+            child.setdefault(_HEADERS, f"{name}={quote(value, safe='')}")
     return child
 
 

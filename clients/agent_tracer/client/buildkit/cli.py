@@ -19,7 +19,7 @@ from agent_tracer.client.buildkit.files import versions
 from agent_tracer.client.buildkit.job import Job, Stage, end_job
 from agent_tracer.client.buildkit.options import command_line, split_command
 from agent_tracer.client.buildkit.outcomes import of_exit_code
-from agent_tracer.client.buildkit.running import run_command
+from agent_tracer.client.buildkit.running import Command
 from agent_tracer.client.buildkit.sending import Ids, Sending
 
 _JOB_NAMES: Final = ("cicd.pipeline.task.name", "cicd.pipeline.name")
@@ -43,21 +43,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return actions[options.action](options, command)
 
 
-def _run(options: argparse.Namespace, command: Sequence[str]) -> int:
-    held: list[int] = []
+def _run(options: argparse.Namespace, words: Sequence[str]) -> int:
+    command = Command(words)
     try:
-        _staged(options, lambda stage: held.append(_command(stage, command)), before=True)
+        _staged(options, lambda stage: _ran(stage, command), before=True)
     except Exception as error:  # noqa: BLE001 - whatever breaks here, the command's code is what counts
         _logger.warning("%s", error)
-        if not held:
-            held.append(run_command(command, os.environ, forward_signals=True))
-    return held[0]
+    return command.run(os.environ, forward_signals=True)
 
 
-def _command(stage: Stage, command: Sequence[str]) -> int:
-    stage.span.set_attribute("process.executable.name", os.path.basename(command[0]))  # noqa: PTH119 - a name
-    code = run_command(command, stage.environment(), forward_signals=True)
-    return stage.exit(code)
+def _ran(stage: Stage, command: Command) -> None:
+    stage.span.set_attribute("process.executable.name", os.path.basename(command.words[0]))  # noqa: PTH119 - a name
+    stage.exit(command.run(stage.environment(), forward_signals=True))
 
 
 def _record(options: argparse.Namespace, _command: Sequence[str]) -> int:

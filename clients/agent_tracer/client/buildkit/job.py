@@ -18,7 +18,7 @@ from agent_tracer.client.buildkit import carrying
 from agent_tracer.client.buildkit.ci import Pipeline, pipeline
 from agent_tracer.client.buildkit.figures import Figures
 from agent_tracer.client.buildkit.outcomes import Outcome, of_exception, of_exit_code
-from agent_tracer.client.buildkit.running import run_command
+from agent_tracer.client.buildkit.running import Command
 from agent_tracer.client.buildkit.sending import Ids, Sending, logger
 
 _REVISION: Final = "vcs.ref.head.revision"
@@ -39,7 +39,7 @@ class Stage:
     def run(self, command: Sequence[str], *, environment: Mapping[str, str] | None = None) -> int:
         """Run a command whose spans are to lie below the stage, its output untouched; its exit code is the stage's."""
         variables = carrying.child_environment(self.span, os.environ if environment is None else environment)
-        return self.exit(run_command(command, variables))
+        return self.exit(Command(command).run(variables))
 
     def exit(self, code: int) -> int:
         """Say how the stage ended: 0 is success. The first failure stays. Returns the code."""

@@ -11,7 +11,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from opentelemetry.sdk.trace.export import SpanExporter
 
-from agent_tracer.client._shared.environment import PHOENIX_ENDPOINT, BadEndpointError, Target, target
+from agent_tracer.client._shared.environment import PHOENIX_ENDPOINT, BadEndpointError, Target, chosen, target
 
 SEND_SECONDS_MAX: Final = 6.0
 """One request with what is tried again; less than a build waits in all, so that its failure can still be told."""
@@ -43,8 +43,10 @@ def is_listening(receiver: Target, seconds: float) -> bool:
 def receivers() -> list[Target]:
     """Where spans go: the target of AGENT_TRACER_URL or OTEL_*, and Phoenix where PHOENIX_COLLECTOR_ENDPOINT names it.
 
-    A wrong address is warned of and left out.
+    A wrong address is warned of and left out. Nowhere where OTEL_TRACES_EXPORTER is none.
     """
+    if "none" in chosen("traces"):
+        return []
     found: list[Target] = []
     for find in (target, _phoenix):
         try:
@@ -67,7 +69,8 @@ def _phoenix() -> Target | None:
     except BadEndpointError as error:
         raise BadEndpointError(f"{PHOENIX_ENDPOINT}: {error}") from error
     # Agent Tracer's key is not for Phoenix. OTEL_EXPORTER_OTLP_HEADERS are for all receivers: the exporter adds them.
-    return replace(found, headers={"authorization": f"Bearer {key}"} if key else {})
+    own = {"authorization": f"Bearer {key}"} if key else {}
+    return replace(found, headers={**own, **found.credentials})
 
 
 def exporter(receiver: Target) -> SpanExporter:

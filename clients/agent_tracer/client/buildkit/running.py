@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
 from typing import Final
 
@@ -25,19 +25,37 @@ _FROM_TERMINAL: Final = (signal.SIGINT, signal.SIGQUIT)
 """What a terminal sends to every process in the foreground, so that the command has it already."""
 
 
-def run_command(command: Sequence[str], environment: Mapping[str, str], *, forward_signals: bool = False) -> int:
-    """The exit code: 128 and the signal's number for a command that a signal ended, 127 for none of that name."""
-    running: list[subprocess.Popen[bytes]] = []
-    with _forwarding(running) if forward_signals else nullcontext(()) as early:
+class Command:
+    """A command that is started once at most, however often its exit code is asked for."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = words
+        self._started: list[subprocess.Popen[bytes]] = []
+        self._is_tried = False
+        self._code = NOT_RUNNABLE
+
+    def run(self, environment: Mapping[str, str], *, forward_signals: bool = False) -> int:
+        """The exit code, once the command has ended; it is started now if it was not before.
+
+        128 and the signal's number for a command that a signal ended, 127 for none of that name.
+        """
+        with _forwarding(self._started) if forward_signals else nullcontext(()) as early:
+            if not self._is_tried:
+                self._is_tried = True  # before it starts: whatever is raised from here on, it may have done its work
+                self._start(environment)
+            for process in self._started:
+                for number in early:
+                    _send(process, number)
+                code = process.wait()
+                self._code = code if code >= 0 else SIGNAL_BASE - code
+        return self._code
+
+    def _start(self, environment: Mapping[str, str]) -> None:
         try:
-            running.append(subprocess.Popen(command, env=dict(environment)))  # noqa: S603 - the user's own command
+            self._started.append(subprocess.Popen(self.words, env=dict(environment)))  # noqa: S603 - the user's own
         except OSError as error:
-            print(f"{command[0]}: {error.strerror}", file=sys.stderr)  # noqa: T201 - as a shell does
-            return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_RUNNABLE
-        for number in early:
-            running[0].send_signal(number)
-        code = running[0].wait()
-    return code if code >= 0 else SIGNAL_BASE - code
+            print(f"{self.words[0]}: {error.strerror}", file=sys.stderr)  # noqa: T201 - as a shell does
+            self._code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_RUNNABLE
 
 
 @contextmanager
@@ -54,7 +72,7 @@ def _forwarding(running: Sequence[subprocess.Popen[bytes]]) -> Iterator[Sequence
 
     def hand_on(number: int, _frame: FrameType | None) -> None:
         if running:
-            running[0].send_signal(number)
+            _send(running[0], number)
         else:
             early.append(number)
 
@@ -67,6 +85,12 @@ def _forwarding(running: Sequence[subprocess.Popen[bytes]]) -> Iterator[Sequence
     finally:
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+def _send(process: subprocess.Popen[bytes], number: int) -> None:
+    """A command of another user, as of `sudo`, takes no signal from us: it is waited for all the same."""
+    with suppress(OSError):
+        process.send_signal(number)
 
 
 def _pass(_number: int, _frame: FrameType | None) -> None:

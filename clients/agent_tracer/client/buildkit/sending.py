@@ -15,7 +15,6 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import NoOpTracer, Tracer
 
 from agent_tracer.client._shared.environment import Target
-from agent_tracer.client._shared.shown import without_user
 from agent_tracer.client.buildkit.receivers import CONNECT_SECONDS_MAX, exporter, is_listening, receivers
 
 FINISH_SECONDS_MAX: Final = 10.0
@@ -82,7 +81,7 @@ class Sending:
                 "%d of %d spans were not taken by %s; the build is not touched by that",
                 road.ended - road.taken,
                 road.ended,
-                without_user(road.url),
+                road.shown,
             )
         return not lost
 
@@ -91,7 +90,7 @@ class _Road(SpanProcessor):
     """To one receiver, counting. Its exporter is made on the sending thread: the build does not wait for imports."""
 
     def __init__(self, receiver: Target) -> None:
-        self.url = receiver.url
+        self.shown = receiver.shown
         self.ended = 0
         self.taken = 0
         self._batches = BatchSpanProcessor(_Late(receiver, self._count), schedule_delay_millis=_DELAY_MS)

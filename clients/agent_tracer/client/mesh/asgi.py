@@ -3,6 +3,7 @@
 # ruff: noqa: ANN401, ARG002, PLR0913  # settings by name; ASGI's own types are dictionaries of anything
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from opentelemetry.context import get_current
@@ -22,6 +23,14 @@ ENVELOPE_BYTES_READ: Final = 1 << 20
 """What is held back of a body to read its envelope; a longer one goes on to the application unread."""
 SERVER_ERROR: Final = 500
 _GIVEN_UP: Final = 499
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What went by of a response: its status, None before it began, and whether its reader went away."""
+
+    status: int | None = None
+    is_unread: bool = False
 
 
 class HttpMiddleware:
@@ -54,20 +63,24 @@ class HttpMiddleware:
             return
         receive, body = await self._looked_at(receive)
         call = self._begin(scope, body)
-        seen: dict[str, int] = {}
+        seen = _Seen()
 
         async def watched(message: MutableMapping[str, Any]) -> None:
             if message.get("type") == "http.response.start":
-                seen["status"] = message.get("status", 0)
-            await send(message)
+                seen.status = message.get("status", 0)
+            try:
+                await send(message)
+            except OSError:  # by which ASGI servers say that the client is gone
+                seen.is_unread = True
+                raise
 
         try:
             with call:
                 await self.app(scope, receive, watched)
         except BaseException as error:
-            _end(call, seen.get("status", _GIVEN_UP if is_cancellation(error) else SERVER_ERROR), error)
+            _end(call, seen, error)
             raise
-        _end(call, seen.get("status", SERVER_ERROR))
+        _end(call, seen)
 
     def _is_mine(self, scope: Scope) -> bool:
         return str(scope.get("path", "")).rstrip("/").endswith(self._path)
@@ -134,10 +147,13 @@ class MessageMiddleware(HttpMiddleware):
         return call
 
 
-def _end(call: Call, code: int, error: BaseException | None = None) -> None:
-    if code == _GIVEN_UP:
-        call.end({CANCELLED: True})
+def _end(call: Call, seen: _Seen, error: BaseException | None = None) -> None:
+    """A failure counts also where the response had begun: its reader has half of it, whatever the status said."""
+    told = {} if seen.status is None else {"http.response.status_code": seen.status}
+    if seen.is_unread or is_cancellation(error) or seen.status == _GIVEN_UP:
+        call.end({**told, CANCELLED: True})
         return
-    failed = code >= SERVER_ERROR
+    code = SERVER_ERROR if seen.status is None else seen.status
+    failed = error is not None or code >= SERVER_ERROR
     kind = type(error).__qualname__ if error is not None else str(code)
     call.end({"http.response.status_code": code}, kind if failed else "", error)

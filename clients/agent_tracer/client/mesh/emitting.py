@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
-from urllib.request import Request, urlopen
 
 from opentelemetry import _logs as logs
 from opentelemetry import trace
@@ -14,6 +13,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from agent_tracer.client._shared.identity import AGENT_ID
+from agent_tracer.client._shared.posting import PostError, post
 from agent_tracer.client.mesh import events
 from agent_tracer.client.mesh.calls import SCOPE
 from agent_tracer.client.mesh.events import CloudEvent
@@ -91,9 +91,10 @@ class _Poster:
     @guarded(lambda: None)
     def _post(self, event: CloudEvent) -> None:
         headers, body = event.binary() if self._binary else event.structured()
-        request = Request(self._url, data=body, headers=headers, method="POST")  # noqa: S310  # the agent's own setting
-        with urlopen(request, timeout=POST_SECONDS):  # noqa: S310
-            pass
+        try:
+            post(self._url, body, headers, seconds=POST_SECONDS)
+        except PostError as error:
+            note(f"events, status {error.status}" if error.status else "events", error, f": {error}")
 
 
 def record(

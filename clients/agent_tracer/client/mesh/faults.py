@@ -34,12 +34,17 @@ def nothing() -> None:
     """What a guarded function without a result gives instead of a fault."""
 
 
-def note(where: str, fault: BaseException) -> None:
-    """Count a fault; the first of its kind is logged, without its text, which may hold what a message held."""
+def note(where: str, fault: BaseException, told: str = "") -> None:
+    """Count a fault; the first of its kind is logged, without its text, which may hold what a message held.
+
+    `told`: what may be logged of it.
+    """
     kind = f"{where}: {type(fault).__name__}"
     _seen[kind] += 1
     if _seen[kind] == 1:
-        _log.warning("tracing of the agent mesh failed in %s; calls are not affected, further faults are counted", kind)
+        _log.warning(
+            "tracing of the agent mesh failed in %s%s; calls are not affected, further faults are counted", kind, told
+        )
 
 
 def count() -> int:

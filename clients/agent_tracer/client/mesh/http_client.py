@@ -13,22 +13,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
 
-from agent_tracer.client._shared.shown import without_user
+from agent_tracer.client._shared.posting import PostError, post
+from agent_tracer.client._shared.shown import wrong_address
 from agent_tracer.client.mesh.calls import CANCELLED, Call, Mesh, is_cancellation
 from agent_tracer.client.mesh.envelope import Envelope, agent_address, agent_name
 from agent_tracer.client.mesh.messages import Capture
 
 SECONDS: Final = 30.0
 REPLY_BYTES_MAX: Final = 16 << 20
-"""A reply is read into memory."""
+"""A reply is read into memory. A longer one is an error: half of it is none."""
 
 
 class MeshError(Exception):
-    """A message that was not delivered. `status` is the HTTP status, 0 where no answer came."""
+    """A message that was not delivered. `status` is the HTTP status, 0 where no whole answer came."""
 
     def __init__(self, text: str, status: int = 0) -> None:
         super().__init__(text)
@@ -68,7 +67,7 @@ class MeshClient:
     ) -> None:
         parts = urlsplit(endpoint)
         if parts.scheme not in ("http", "https"):
-            raise ValueError(f"endpoint {without_user(endpoint)!r} is no http or https URL")
+            raise ValueError(f"endpoint {wrong_address(endpoint)!r} is no http or https URL")
         self._url = f"{endpoint.rstrip('/')}/messages"
         self._shown = (
             f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}/messages"  # no password
@@ -116,17 +115,11 @@ class MeshClient:
         carried = {key: value for key, value in call.headers.items() if key != "baggage"}
         body = replace(envelope, trace_context=carried).to_json()
         headers = {"Content-Type": "application/json", **self._headers, **call.headers}
-        request = Request(self._url, data=body, headers=headers, method="POST")  # noqa: S310  # its scheme was looked at
         try:
-            with urlopen(request, timeout=self._seconds) as answer:  # noqa: S310  # as above
-                return Reply(envelope.id, answer.status, answer.read(REPLY_BYTES_MAX))
-        except HTTPError as error:
-            with error:
-                raise MeshError(f"{envelope.to} answered {error.code}", error.code) from None
-        except (URLError, OSError) as error:
-            late = isinstance(getattr(error, "reason", error), TimeoutError)
-            text = f"no answer within {self._seconds:g} s" if late else "not reached"
-            raise MeshError(f"{envelope.to} at {self._shown}: {text}") from (TimeoutError() if late else error)
+            answer = post(self._url, body, headers, seconds=self._seconds, bytes_max=REPLY_BYTES_MAX)
+        except PostError as error:
+            raise MeshError(f"{envelope.to} at {self._shown}: {error}", error.status) from error.__cause__
+        return Reply(envelope.id, answer.status, answer.body)
 
 
 def _failed(call: Call, error: BaseException) -> None:

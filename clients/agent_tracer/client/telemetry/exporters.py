@@ -1,12 +1,11 @@
 """OTLP exporters for a target, with every OTEL_EXPORTER_OTLP_* variable left to the exporters themselves."""
 
 import importlib
-import os
 from typing import Any, Final
 
 from agent_tracer.client._shared.environment import Signal, Target
 
-__all__ = ["chosen", "otlp_exporter"]
+__all__ = ["otlp_exporter"]
 
 _CLASSES: Final = {
     ("traces", "http/protobuf"): ("http.trace_exporter", "OTLPSpanExporter"),
@@ -30,9 +29,3 @@ def otlp_exporter(target: Target, signal: Signal) -> Any:  # noqa: ANN401 - one 
         headers = tuple(target.headers.items()) or None
         return made(endpoint=target.url, insecure=target.insecure, headers=headers)
     return made(endpoint=target.signal_url(signal), headers=dict(target.headers))
-
-
-def chosen(signal: Signal) -> frozenset[str]:
-    """What OTEL_{SIGNAL}_EXPORTER names: `otlp`, `console`, `none`, ...; empty where it says nothing."""
-    text = os.environ.get(f"OTEL_{signal.upper()}_EXPORTER", "")
-    return frozenset(name for part in text.split(",") if (name := part.strip().lower()))

@@ -17,11 +17,11 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
 from opentelemetry.trace import Tracer
 
-from agent_tracer.client._shared.environment import target
-from agent_tracer.client._shared.shown import without_user
+from agent_tracer.client._shared.environment import chosen, target
+from agent_tracer.client._shared.shown import without_secrets
 from agent_tracer.client.telemetry import state
 from agent_tracer.client.telemetry.continuing import ContinuingProvider, continued
-from agent_tracer.client.telemetry.exporters import chosen, otlp_exporter
+from agent_tracer.client.telemetry.exporters import otlp_exporter
 from agent_tracer.client.telemetry.libraries import Libraries
 from agent_tracer.client.telemetry.limits import EXIT_SECONDS_MAX, FLUSH_SECONDS_MAX
 from agent_tracer.client.telemetry.processor import AgentSpanProcessor
@@ -37,7 +37,7 @@ class Instrumentation:
     """A running set-up. Where telemetry is off, every method does nothing, and `enabled` is False."""
 
     def __init__(self, endpoint: str = "", why_off: str = "") -> None:
-        self.endpoint = without_user(endpoint)
+        self.endpoint = without_secrets(endpoint)
         """Where spans go, a password in it masked; empty where telemetry is off."""
         self.why_off = why_off
         """Why telemetry is off; empty where it is on."""
@@ -92,18 +92,17 @@ class Instrumentation:
         return () if libraries is None else tuple(sorted({*libraries.on, *libraries.waiting}))
 
     def flush(self, timeout: float = FLUSH_SECONDS_MAX) -> bool:
-        """Send what has ended, in `timeout` seconds at most. False where something did not get out."""
+        """Send what has ended, in `timeout` seconds at most. False where something was lost since the last flush."""
         if self._processor is None or self._ended:
             return False
         deadline = time.monotonic() + timeout
         try:
-            sent = self._processor.force_flush(int(timeout * 1000))
-            for signal in self._signals:
-                signal.flush(bounded(deadline))
+            sent = [self._processor.force_flush(int(timeout * 1000))]
+            sent += [signal.flush(deadline - time.monotonic()) for signal in self._signals]
         except Exception:
             _logger.debug("flush failed", exc_info=True)
             return False
-        return sent
+        return all(sent)
 
     def shutdown(self) -> None:
         """Switch the instrumentors off, send what waits for three seconds at most, and end."""
@@ -169,9 +168,11 @@ def instrument(  # noqa: PLR0913 - what there is to set up
             `http://127.0.0.1:4318` where none says anything.
         api_key: Goes before AGENT_TRACER_API_KEY; sent as `authorization: Bearer KEY`.
         resource_attributes: More attributes of the process, such as deployment.environment.name.
-        capture_content: False keeps prompts, answers, arguments and results out of the spans.
+        capture_content: False keeps prompts, answers, arguments and results out of the spans, whatever the
+            environment says. True lets them in unless the environment forbids it.
         auto: True for every installed instrumentor of models and agents, names for those, False for none.
-        logs: True or a logging level to send the root logger's records too. None asks OTEL_LOGS_EXPORTER.
+        logs: True to send the log records that reach the root logger too, or the least level of those. No logger's
+            level is changed, nor what the program prints. None asks OTEL_LOGS_EXPORTER.
         metrics: True to send metrics too. None asks OTEL_METRICS_EXPORTER.
         set_global: False leaves OpenTelemetry's global providers alone.
     """
@@ -217,11 +218,11 @@ def _set_up(  # noqa: PLR0913 - as instrument()
     if "none" in exporters:
         return Instrumentation(why_off="OTEL_TRACES_EXPORTER is none")
     receiver = target(endpoint, api_key=api_key)
-    handle = Instrumentation(receiver.url)
+    handle = Instrumentation(receiver.shown)
     resource = _resource(service_name, attributes)
     base = continued()
     provider = _provider(resource, base, set_global=set_global)
-    quiet = QuietExporter(lambda: otlp_exporter(receiver, "traces"), handle._losses)  # noqa: SLF001 - the handle's own
+    quiet = QuietExporter(lambda: otlp_exporter(receiver, "traces"), handle._losses, contents=content)  # noqa: SLF001
     sending: SpanProcessor = SendingProcessor(quiet, handle._losses)  # noqa: SLF001
     processor = AgentSpanProcessor(sending)
     provider.add_span_processor(processor)

@@ -17,6 +17,7 @@ from typing import Any, Final
 from opentelemetry.trace import TracerProvider
 
 from agent_tracer.client.telemetry.duplicates import framework_call_begins
+from agent_tracer.client.telemetry.nesting import nest
 
 __all__ = ["Libraries"]
 
@@ -51,6 +52,24 @@ _MODULES: Final[Mapping[str, str]] = {
 _NATIVE: Final[Mapping[str, str]] = {"anthropic": "ANTHROPIC_OPEN_TELEMETRY"}
 """SDKs that write spans themselves, and the variable that switches them off."""
 
+_WITHOUT_CONTENT: Final[Mapping[str, str]] = {
+    "TRACELOOP_TRACE_CONTENT": "false",
+    "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "NO_CONTENT",
+    "OPENINFERENCE_HIDE_INPUTS": "true",
+    "OPENINFERENCE_HIDE_OUTPUTS": "true",
+    "OPENINFERENCE_HIDE_LLM_INVOCATION_PARAMETERS": "true",
+    "OPENINFERENCE_HIDE_EMBEDDINGS_TEXT": "true",
+    "ADK_CAPTURE_MESSAGE_CONTENT_IN_SPANS": "false",
+    "ANTHROPIC_OPEN_TELEMETRY_TRACES_CONTENT_MODE": "metadata_only",
+}
+"""What tells instrumentors, and SDKs that write spans themselves, to leave contents out.
+
+Sources: OpenLLMetry's privacy page, OpenTelemetry's GenAI instrumentations, OpenInference's configuration page.
+"""
+
+_ONLY_WITH_CONTENT: Final = frozenset({"opentelemetry.instrumentation.crewai"})
+"""Instrumentors that have no such switch and name their spans after contents: a task's description, for one."""
+
 
 @dataclass(slots=True)
 class Libraries:
@@ -62,7 +81,8 @@ class Libraries:
     """Instrumentors that are switched on, by library."""
     waiting: set[str] = field(default_factory=set)
     """Libraries that are instrumented once they are imported."""
-    _changed: list[str] = field(default_factory=list)
+    _changed: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+    """Environment variables: what they were set to here, and what they were before."""
     _ended: bool = False
 
     def switch_on(self, names: Collection[str] | None = None) -> None:
@@ -70,11 +90,14 @@ class Libraries:
         wanted = None if names is None else {_library(name) for name in names}
         disabled = {_library(name) for name in os.environ.get(_DISABLED, "").split(",") if name.strip()}
         found = _candidates()
+        if not self.capture_content:
+            for variable, value in _WITHOUT_CONTENT.items():
+                self._set(variable, value)
         for library, points in found.items():
             openinference = any(point.group == _OPENINFERENCE for point in points)
             chosen = library in wanted if wanted is not None else openinference or library in _MODEL_LIBRARIES
             if chosen and library not in disabled and "*" not in disabled:
-                self._when_imported(library, points)
+                self._when_imported(library, self._allowed(library, points))
         if unknown := (wanted or set()) - set(found):
             _logger.warning("no instrumentor is installed for %s", ", ".join(sorted(unknown)))
 
@@ -86,11 +109,27 @@ class Libraries:
             with suppress(Exception):
                 instrumentor.uninstrument()
         self.on.clear()
-        for variable in self._changed:
-            os.environ.pop(variable, None)
+        for variable, (ours, before) in self._changed.items():
+            if os.environ.get(variable) == ours:  # else the agent has set it since
+                os.environ.pop(variable)
+                os.environ.update({} if before is None else {variable: before})
         self._changed.clear()
 
+    def _set(self, variable: str, value: str) -> None:
+        self._changed[variable] = (value, os.environ.get(variable))
+        os.environ[variable] = value
+
+    def _allowed(self, library: str, points: Sequence[EntryPoint]) -> Sequence[EntryPoint]:
+        if self.capture_content:
+            return points
+        allowed = [point for point in points if point.module not in _ONLY_WITH_CONTENT]
+        if not allowed:
+            _logger.warning("%s is not instrumented: its instrumentor cannot leave contents out", library)
+        return allowed
+
     def _when_imported(self, library: str, points: Sequence[EntryPoint]) -> None:
+        if not points:
+            return
         module = _MODULES.get(library)
         if module is None or module in sys.modules:
             self._instrument(library, points)
@@ -130,11 +169,11 @@ class Libraries:
     def _adjust(self, library: str, instrumentor: object) -> None:
         native = _NATIVE.get(library)
         if native is not None and native not in os.environ:
-            os.environ[native] = "false"
-            self._changed.append(native)
+            self._set(native, "false")
         if library == "langchain":
-            with suppress(Exception):
-                _announce_model_calls(instrumentor)
+            for adjust in (_announce_model_calls, nest):
+                with suppress(Exception):
+                    adjust(instrumentor)
 
 
 def _announce_model_calls(instrumentor: object) -> None:

@@ -8,6 +8,15 @@ EXIT_SECONDS_MAX: Final = 3.0
 EXIT_SECONDS_MAX_FAILING: Final = 0.5
 """The same where the last try failed: the server is most likely still down."""
 
+EXIT_LAST_WORD_SECONDS: Final = 0.1
+"""Of these, what a try that is given up has to tell how it ended; without that it counts as not sent."""
+
+REQUEST_BYTES_MAX: Final = 8_388_608
+"""What a request carries of texts and numbers: half of the 16 MiB that the server takes, since more is around them."""
+
+FAILING_SECONDS_MAX: Final = 5.0
+"""How long a batch's requests may fail before the rest of it is not tried: refusals are quick, a server away is not."""
+
 FLUSH_SECONDS_MAX: Final = 10.0
 """How long flush() waits where the caller names no time: one try of the exporter, whose own limit is ten seconds."""
 

@@ -47,8 +47,9 @@ class OTLPExporter:
         """
         receiver = target(endpoint, api_key=api_key)
         named = {"service.name": service_name} if service_name else {}
-        self.endpoint = receiver.url
-        self._losses = Losses(receiver.url)
+        self.endpoint = receiver.shown
+        """Where spans go, a password in it masked."""
+        self._losses = Losses(receiver.shown)
         self._sending = SendingProcessor(
             QuietExporter(lambda: otlp_exporter(receiver, "traces"), self._losses), self._losses
         )

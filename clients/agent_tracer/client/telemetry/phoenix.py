@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from agent_tracer.client.telemetry import contents, state
 from agent_tracer.client.telemetry.limits import FLUSH_SECONDS_MAX, PHOENIX_COST_SECONDS_MAX
 from agent_tracer.client.telemetry.model_answers import Usage, model_of, text_of, token_attributes, usage_of
 from agent_tracer.client.telemetry.openinference import content_attributes, described, text_of_asked
-from agent_tracer.client.telemetry.phoenix_server import PhoenixServer, base_url
+from agent_tracer.client.telemetry.phoenix_server import PhoenixServer, phoenix_target
 from agent_tracer.client.telemetry.quality import Evaluation, Quality, evaluate
 from agent_tracer.client.telemetry.sending import Losses, QuietExporter, SendingProcessor
 
@@ -108,15 +109,17 @@ class PhoenixTracer:
             get_env_project_name,
         )
 
-        self.endpoint = base_url(endpoint)
+        found = phoenix_target(endpoint)
+        self.endpoint = found.shown
+        """`http://host:port` of the Phoenix, a password in it masked."""
         self.project = project or project_name or get_env_project_name()
         key = {"authorization": f"Bearer {api_key}"} if api_key else get_env_phoenix_auth_header() or {}
-        sent = {**(get_env_client_headers() or {}), **key, **(headers or {})}
-        traces_url = f"{self.endpoint}/v1/traces"
+        sent = {**(get_env_client_headers() or {}), **key, **(headers or {}), **found.credentials}
+        traces_url = f"{found.url}/v1/traces"
         self._evaluators = dict(evaluators or {})
         self._capture = state.content_allowed(wanted=capture_content)
         self._cost_seconds = cost_timeout
-        self._server = PhoenixServer(self.endpoint, sent)
+        self._server = PhoenixServer(found.url, sent)
         self._losses = Losses(traces_url)
         quiet = QuietExporter(lambda: HTTPSpanExporter(endpoint=traces_url, headers=sent), self._losses)
         self._sending = SendingProcessor(quiet, self._losses)
@@ -204,7 +207,7 @@ class PhoenixTracer:
             asked=messages if messages is not None else prompt,
             name=name,
             session=session,
-            attributes=dict(attributes or {}),
+            attributes={str(key): value for key, value in (attributes or {}).items()},
             evaluators={**self._evaluators, **_given(coherence=coherence, relevance=relevance), **(evaluators or {})},
         )
         if callable(call):
@@ -213,7 +216,7 @@ class PhoenixTracer:
         facts.attributes.update({key: contents.text(value) for key, value in keywords.items()})
         if isinstance(call, str):
             facts.model, (facts.asked, response) = call, _positional(arguments, facts.asked, response)
-        seconds = latency if latency is not None else (latency_ms or 0.0) / 1000
+        seconds = _seconds(latency, latency_ms)
         span = self._begin(facts, time.time_ns() - int(seconds * 1e9))
         answered = _Answered(response, usage if usage is not None else tokens, seconds, error)
         return self._told(span, facts, answered)
@@ -339,6 +342,15 @@ def _taken(call: Callable[..., Any], told: Mapping[str, Any]) -> dict[str, Any]:
 def _positional(arguments: Sequence[Any], asked: Any, response: Any) -> tuple[Any, Any]:  # noqa: ANN401
     """Prompt and response after a model that came first."""
     return (arguments[0] if arguments else asked), (arguments[1] if len(arguments) > 1 else response)
+
+
+def _seconds(latency: float | None, latency_ms: float | None) -> float:
+    """A told latency; 0 for what is no number that a span can last."""
+    try:
+        seconds = float(latency) if latency is not None else float(latency_ms or 0.0) / 1000
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+    return seconds if math.isfinite(seconds) else 0.0
 
 
 def _annotation(span_id: str, name: str, judged: Evaluation) -> dict[str, Any]:

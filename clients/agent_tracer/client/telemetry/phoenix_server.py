@@ -2,18 +2,19 @@
 
 import json
 import logging
+import math
 import os
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from agent_tracer.client._shared.environment import PHOENIX_ENDPOINT, target
+from agent_tracer.client._shared.environment import PHOENIX_ENDPOINT, Target, target
+from agent_tracer.client._shared.posting import REDIRECTS, PostError, post
 from agent_tracer.client.telemetry.limits import PHOENIX_REQUEST_SECONDS_MAX, PHOENIX_RESPONSE_BYTES_MAX
 
-__all__ = ["DEFAULT_URL", "PhoenixServer", "base_url"]
+__all__ = ["DEFAULT_URL", "PhoenixServer", "phoenix_target"]
 
 _logger: Final = logging.getLogger("agent_tracer.client")
 
@@ -27,17 +28,18 @@ _COST_AFTER_SPAN_SECONDS: Final = 2.0
 """Phoenix prices a span while it stores it: one that is there without a cost for so long is of no known model."""
 
 
-def base_url(endpoint: str | None) -> str:
-    """`http://host:port` of what a caller or PHOENIX_COLLECTOR_ENDPOINT says, with or without `/v1/traces`.
+def phoenix_target(endpoint: str | None) -> Target:
+    """What a caller or PHOENIX_COLLECTOR_ENDPOINT says: `http://host:port`, with or without `/v1/traces`.
 
     The signal's path is what `register(endpoint="http://localhost:6006")` lacks, so that Phoenix gets nothing. The port
-    of its gRPC (4317) means the one of its HTTP on the same host. Raises BadEndpointError where it is no address.
+    of its gRPC (4317) means the one of its HTTP on the same host. The headers are not for it: Agent Tracer's key is
+    among them. Raises BadEndpointError where it is no address.
     """
-    url = target(endpoint or os.environ.get(PHOENIX_ENDPOINT, "") or DEFAULT_URL).url
-    parts = urlsplit(url)
+    found = target(endpoint or os.environ.get(PHOENIX_ENDPOINT, "") or DEFAULT_URL)
+    parts = urlsplit(found.url)
     if parts.port == _GRPC_PORT:  # its interface is over HTTP alone
-        url = parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{_HTTP_PORT}").geturl()
-    return url
+        return replace(found, url=parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{_HTTP_PORT}").geturl())
+    return found
 
 
 class PhoenixServer:
@@ -46,6 +48,7 @@ class PhoenixServer:
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:
         self._url = url
         self._headers = dict(headers)
+        self._is_told = False
 
     def cost(self, span_id: str, seconds_max: float) -> float | None:
         """What Phoenix shows as a span's cost in US dollars, waiting until it has stored the span."""
@@ -55,8 +58,7 @@ class PhoenixServer:
             if span is not None:
                 summary = span.get("costSummary")
                 if isinstance(summary, dict):
-                    cost = (summary.get("total") or {}).get("cost")
-                    return float(cost) if isinstance(cost, int | float) else None
+                    return _number(summary.get("total"), "cost")
                 seen = seen or time.monotonic()
             now = time.monotonic()
             if now + step > deadline or (seen and now - seen > _COST_AFTER_SPAN_SECONDS):
@@ -75,19 +77,33 @@ class PhoenixServer:
         return span if isinstance(span, dict) else None
 
     def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any] | None:
-        url = f"{self._url}{path}"
-        if urlsplit(url).scheme not in {"http", "https"}:
-            return None
-        request = urllib.request.Request(  # noqa: S310 - the scheme was looked at
-            url,
-            data=json.dumps(body).encode(),
-            headers={"content-type": "application/json", **self._headers},
-            method="POST",
-        )
+        headers = {"content-type": "application/json", **self._headers}
         try:
-            with urllib.request.urlopen(request, timeout=PHOENIX_REQUEST_SECONDS_MAX) as response:  # noqa: S310
-                answer = json.loads(response.read(PHOENIX_RESPONSE_BYTES_MAX) or b"{}")
-        except (OSError, ValueError, urllib.error.URLError) as error:
-            _logger.debug("Phoenix at %s does not answer: %s", self._url, error)
+            sent = json.dumps(body).encode()
+            answer = post(
+                f"{self._url}{path}",
+                sent,
+                headers,
+                seconds=PHOENIX_REQUEST_SECONDS_MAX,
+                bytes_max=PHOENIX_RESPONSE_BYTES_MAX,
+            )
+            # Every number is a float: an integer may have more digits than a float can hold.
+            told = json.loads(answer.body or b"{}", parse_int=float)
+        except PostError as error:
+            self._tell(error)
             return None
-        return answer if isinstance(answer, dict) else {}
+        except (TypeError, ValueError, RecursionError) as error:
+            _logger.debug("Phoenix at %s: %s", self._url, type(error).__name__)
+            return None
+        return told if isinstance(told, dict) else {}
+
+    def _tell(self, error: PostError) -> None:
+        """Log it. The first redirect is a warning: no time will mend that."""
+        is_warning = error.status in REDIRECTS and not self._is_told
+        self._is_told = self._is_told or is_warning
+        _logger.log(logging.WARNING if is_warning else logging.DEBUG, "Phoenix at %s: %s", self._url, error)
+
+
+def _number(held: object, name: str) -> float | None:
+    number = held.get(name) if isinstance(held, dict) else None
+    return number if isinstance(number, float) and math.isfinite(number) else None

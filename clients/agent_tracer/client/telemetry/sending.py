@@ -7,20 +7,28 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final, Literal, Self
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
-from agent_tracer.client._shared.shown import without_user
+from agent_tracer.client._shared.shown import without_secrets
 from agent_tracer.client.telemetry.limits import (
+    EXIT_LAST_WORD_SECONDS,
     EXIT_SECONDS_MAX,
     EXIT_SECONDS_MAX_FAILING,
+    FAILING_SECONDS_MAX,
     FLUSH_SECONDS_MAX,
     SCHEDULE_DELAY_MS,
 )
+from agent_tracer.client.telemetry.parts import parts
+from agent_tracer.client.telemetry.withheld import without_contents
 
-__all__ = ["Losses", "QuietExporter", "SendingProcessor", "silenced"]
+if TYPE_CHECKING:
+    from opentelemetry.sdk._shared_internal import BatchProcessor
+
+__all__ = ["Losses", "QuietExporter", "SendingProcessor", "Tries", "bounded", "end", "silenced", "within"]
 
 _logger: Final = logging.getLogger("agent_tracer.client")
 
@@ -42,10 +50,11 @@ class Losses:
     """Spans that did not get out, by reason. The first is told in the log, once in a process."""
 
     def __init__(self, where: str) -> None:
-        self._where = without_user(where)
+        self._where = without_secrets(where)
         self._lock = threading.Lock()
         self._told = False
         self.by_reason: dict[str, int] = {}
+        self._asked = 0
 
     @property
     def total(self) -> int:
@@ -65,13 +74,18 @@ class Losses:
                 count,
                 self._where,
                 reason,
-                f": {without_user(detail)}" if detail else "",
+                f": {without_secrets(detail)}" if detail else "",
             )
+
+    def grew(self) -> bool:
+        """Whether something was lost since this was asked last."""
+        before, self._asked = self._asked, self.total
+        return self._asked > before
 
     def reset_after_fork(self) -> None:
         """A child counts its own."""
         self._lock = threading.Lock()
-        self.by_reason = {}
+        self.by_reason, self._asked = {}, 0
 
 
 class _Silence(logging.Filter):
@@ -112,45 +126,74 @@ class silenced:  # noqa: N801 - used as a statement
         return " ".join(str(getattr(_SILENCE.sending, "first", "")).split())
 
 
+def _failure(part: Sequence[Any], send: Callable[[Sequence[Any]], Enum]) -> str | None:
+    """Why a request was not taken; None where it was."""
+    with silenced() as quiet:
+        try:
+            return None if send(part).name == "SUCCESS" else quiet.line
+        except Exception as error:  # noqa: BLE001 - telemetry is no reason for an agent to fail
+            return f"{type(error).__name__}: {error}"
+
+
+class Tries:
+    """What is known of an exporter's tries: whether the last batch failed whole, and how many items of it are left."""
+
+    def __init__(self, losses: Losses) -> None:
+        self._losses = losses
+        self.failing = False
+        self._under_way = 0
+        self._pid = os.getpid()
+        self._given_up = False
+
+    def tried(self, items: Sequence[Any], send: Callable[[Sequence[Any]], Enum]) -> bool:
+        """Send, in requests that a server takes, neither raising nor logging; what is not taken is counted.
+
+        Whether all was taken.
+        """
+        self._pid, self._under_way = os.getpid(), len(items)
+        patience, taken = FAILING_SECONDS_MAX, []
+        for part in parts(items):
+            begun = time.monotonic()
+            detail = _failure(part, send) if patience > 0 else "the server does not answer"
+            taken.append(detail is None)
+            self._under_way -= len(part)
+            if detail is not None:
+                patience -= time.monotonic() - begun
+                if not self._given_up:
+                    self._losses.add(len(part), "not taken", detail)
+        self.failing = not any(taken)
+        return all(taken)
+
+    def give_up(self) -> int:
+        """How many items are being tried at this moment, which nobody waits for any more."""
+        self._given_up = True
+        return self._under_way if self._pid == os.getpid() else 0  # a fork's parent tries its own
+
+
 class QuietExporter(SpanExporter):
     """An exporter that neither raises nor logs; built anew in a forked child, whose sockets are not its parent's."""
 
-    def __init__(self, build: Callable[[], SpanExporter], losses: Losses) -> None:
+    def __init__(self, build: Callable[[], SpanExporter], losses: Losses, *, contents: bool = True) -> None:
         self._build = build
-        self._losses = losses
+        self._contents = contents
         self._exporter: SpanExporter | None = build()
-        self.failing = False
-        self._under_way = 0
-        self._given_up = False
+        self.tries = Tries(losses)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send; what is not taken is counted."""
-        detail = ""
-        self._under_way = len(spans)
-        with silenced() as quiet:
-            try:
-                if self._exporter is None:
-                    self._exporter = self._build()
-                result = self._exporter.export(spans)
-            except Exception as error:  # noqa: BLE001 - telemetry is no reason for an agent to fail
-                result, detail = SpanExportResult.FAILURE, f"{type(error).__name__}: {error}"
-            detail = detail or quiet.line
-        self.failing = result is not SpanExportResult.SUCCESS
-        self._under_way = 0
-        if self.failing and not self._given_up:
-            self._losses.add(len(spans), "not taken", detail)
-        return result
+        taken = self.tries.tried(spans, self._sent)
+        return SpanExportResult.SUCCESS if taken else SpanExportResult.FAILURE
+
+    def _sent(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        if self._exporter is None:
+            self._exporter = self._build()
+        return self._exporter.export(spans if self._contents else [without_contents(span) for span in spans])
 
     def shutdown(self) -> None:
         """Give up what is being tried."""
         if self._exporter is not None:
             with silenced(), suppress(Exception):
                 self._exporter.shutdown()
-
-    def give_up(self) -> int:
-        """How many spans are being tried at this moment, which nobody waits for any more."""
-        self._given_up = True
-        return self._under_way
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 - the SDK's interface
         """Nothing waits here."""
@@ -159,8 +202,26 @@ class QuietExporter(SpanExporter):
     def reset_after_fork(self) -> None:
         """Forget connections that are the parent's."""
         self._exporter = None
-        self.failing = False
-        self._under_way = 0
+        self.tries.failing = False
+
+
+def within(seconds: float, work: Callable[[], object]) -> bool:
+    """Whether work ends in so many seconds. In a thread of its own, because the SDK's flushes have no time limit."""
+    worker = threading.Thread(target=work, name="agent-tracer flush", daemon=True)
+    try:
+        worker.start()
+    except RuntimeError:  # an interpreter that ends starts no threads; shutdown() sends the rest
+        return False
+    worker.join(max(seconds, 0))
+    return not worker.is_alive()
+
+
+def end(batches: "BatchProcessor[Any]", tries: Tries, losses: Losses, seconds: float) -> None:
+    """Send what waits, for so many seconds; the rest is counted."""
+    worker = batches._worker_thread  # noqa: SLF001 - to wait for the batch that is given up
+    batches.shutdown(timeout_millis=int(max(seconds - EXIT_LAST_WORD_SECONDS, 0) * 1000))
+    worker.join(EXIT_LAST_WORD_SECONDS)
+    losses.add(tries.give_up() + len(batches._queue), "not sent at exit")  # noqa: SLF001
 
 
 class SendingProcessor(BatchSpanProcessor):
@@ -185,32 +246,21 @@ class SendingProcessor(BatchSpanProcessor):
         batches.emit(span)
 
     def force_flush(self, timeout_millis: int | None = None) -> bool:
-        """Send what waits. False where the time is over or the server did not take it."""
+        """Send what waits. False where the time is over, or where spans were lost since the last flush."""
         if self._ended:
             return False
         seconds = FLUSH_SECONDS_MAX if timeout_millis is None else timeout_millis / 1000
-        before = self._losses.total
-        # In a thread, because the SDK's own flush has no time limit.
-        worker = threading.Thread(target=self._batch_processor.force_flush, name="agent-tracer flush", daemon=True)
-        try:
-            worker.start()
-        except RuntimeError:  # an interpreter that ends starts no threads; shutdown() sends the rest
-            return False
-        worker.join(max(seconds, 0))
-        return not worker.is_alive() and self._losses.total == before
+        ended = within(seconds, self._batch_processor.force_flush)
+        return not self._losses.grew() and ended
 
     def shutdown(self, timeout_millis: float | None = None) -> None:
         """Send what waits, for a bounded time; the rest is counted."""
         if self._ended:
             return
         self._ended = True
-        bound = EXIT_SECONDS_MAX_FAILING if self._quiet.failing else EXIT_SECONDS_MAX
+        bound = EXIT_SECONDS_MAX_FAILING if self._quiet.tries.failing else EXIT_SECONDS_MAX
         seconds = bound if timeout_millis is None else timeout_millis / 1000
-        batches = self._batch_processor
-        worker = batches._worker_thread  # noqa: SLF001 - to wait for the batch that is given up
-        batches.shutdown(timeout_millis=int(seconds * 1000))
-        worker.join(EXIT_SECONDS_MAX_FAILING)
-        self._losses.add(self._quiet.give_up() + len(batches._queue), "not sent at exit")  # noqa: SLF001
+        end(self._batch_processor, self._quiet.tries, self._losses, seconds)
 
     def reset_after_fork(self) -> None:
         """A child starts with nothing lost and connections of its own. The SDK has emptied its queue already."""
@@ -231,5 +281,5 @@ if hasattr(os, "register_at_fork"):
 
 
 def bounded(deadline: float) -> float:
-    """Milliseconds until a moment of time.monotonic, at least a tenth of a second."""
-    return max(deadline - time.monotonic(), 0.1) * 1000
+    """Seconds until a moment of time.monotonic, at least a tenth."""
+    return max(deadline - time.monotonic(), 0.1)

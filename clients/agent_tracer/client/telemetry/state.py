@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,7 +10,10 @@ from opentelemetry import trace
 from opentelemetry.context import Context, get_current
 from opentelemetry.trace import Tracer, TracerProvider
 
-__all__ = ["SCOPE", "Active", "activate", "active", "captures_content", "deactivate", "starting_context", "tracer"]
+__all__ = [
+    "SCOPE", "Active", "activate", "active", "captures_content", "deactivate", "place_spans", "starting_context",
+    "tracer",
+]  # fmt: skip
 
 SCOPE: Final = "agent_tracer.client"
 """The instrumentation scope of this package's spans."""
@@ -33,6 +37,7 @@ class _State:
     active: Active | None = None
     fallback: Tracer | None = None
     capture_by_environment: bool | None = None
+    place: Callable[[Context], Context] | None = None
 
 
 def version() -> str:
@@ -82,9 +87,14 @@ def content_allowed(*, wanted: bool) -> bool:
     return wanted and not any(os.environ.get(name, "").strip().lower() == "true" for name in _HIDING)
 
 
+def place_spans(place: Callable[[Context], Context]) -> None:
+    """Have a framework that does not make its spans current put them into the contexts that spans are begun in."""
+    _State.place = place
+
+
 def starting_context() -> Context:
     """The current context; where it has no span, what TRACEPARENT names is under it."""
-    current = get_current()
+    current = get_current() if _State.place is None else _State.place(get_current())
     running = _State.active
     if running is None or running.base is None or trace.get_current_span(current).get_span_context().is_valid:
         return current

@@ -113,10 +113,10 @@ def data_directory(path: Path) -> Iterator[Finding]:
             yield Finding(Level.OK, "data directory", detail)
 
 
-def server(endpoint: str | None, address: str) -> Iterator[Finding]:
+def server(address: str) -> Iterator[Finding]:
     """Whether the server answers, and each service's health as it tells it."""
     try:
-        with open_channel(endpoint) as channel:
+        with open_channel(address) as channel:
             findings = list(_health(channel, address))
     except CommandError as error:
         yield Finding(Level.FAIL, "server", str(error), "\n".join(error.hints))
@@ -195,6 +195,12 @@ def _components(content: bytes) -> Iterator[Finding]:
         told, ready = str(known.get("detail") or ""), known.get("ok") is True
         level = Level.OK if ready and not told else Level.WARN
         yield Finding(level, f"  {name}", told or ("ready" if ready else "not ready"))
+
+
+def other_server(address: str) -> Iterator[Finding]:
+    """The server is of this machine, and the configuration is another's."""
+    told = f"not looked at: this configuration is of a server with gRPC at {address}"
+    yield Finding(Level.OK, "ports", told, "name that of the server: --config FILE")
 
 
 def ports(settings: "Settings", *, running: bool) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from agent_tracer.server.cli.errors import RefusedByServerError, ServerNotReachedError, WrongUsageError
 from agent_tracer.server.limits import CLI_CALL_SECONDS, CLI_RECEIVE_BYTES_MAX
@@ -22,22 +23,55 @@ if TYPE_CHECKING:
 
 DEFAULT_ENDPOINT: Final = "127.0.0.1:50051"
 ENDPOINT_VARIABLE: Final = "AGENT_TRACER_GRPC_URL"
+CLIENTS_VARIABLE: Final = "AGENT_TRACER_URL"
+"""Where agents send, most often the REST or an OTLP port."""
+
+_GRPC_PORT: Final = 50051
+_PORTS_BESIDE: Final = frozenset({None, 3007, 3008, 3009, 4317, 4318})
+"""Who names a server by one of its usual ports, or by its host alone, means the server, which has gRPC on its own."""
 
 _ENDPOINT: Final = re.compile(r"(?:(?:http|grpc)://)?((?:\[[0-9a-fA-F:.]+\]|[^\s:/\[\]@]+):[0-9]{1,5})/?")
 _LOOPBACK: Final = re.compile(r"(?:127\.[0-9.]+|localhost|\[::1\]):[0-9]+")
 _ELSEWHERE_CODES: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
-_VERSION_HINT: Final = "is this an Agent Tracer server, of this version? `agent-tracer doctor` shows"
+_VERSION_HINT: Final = "is this the gRPC port of an Agent Tracer server, of this version? `agent-tracer doctor` shows"
 
 
 def server_address(endpoint: str | None) -> str:
-    """`host:port` of what `--endpoint` or AGENT_TRACER_GRPC_URL says. Raises WrongUsageError."""
-    given = endpoint or DEFAULT_ENDPOINT
+    """`host:port` of what `--endpoint` or AGENT_TRACER_GRPC_URL says, else of AGENT_TRACER_URL, else the default.
+
+    Raises WrongUsageError.
+    """
+    given = endpoint or clients_server() or DEFAULT_ENDPOINT
     match = _ENDPOINT.fullmatch(given)
     if match is None:
         message = f"{given!r} is no server address"
         hint = f"write host:port in --endpoint or {ENDPOINT_VARIABLE}, such as {DEFAULT_ENDPOINT}"
         raise WrongUsageError(message, [hint])
     return match[1]
+
+
+def clients_server() -> str | None:
+    """`host:port` of gRPC on the server that AGENT_TRACER_URL names; None where it says nothing.
+
+    Raises WrongUsageError, which does not show what may be a password.
+    """
+    given = os.environ.get(CLIENTS_VARIABLE, "").strip()
+    try:
+        url = urlsplit(given if "://" in given else f"//{given}")
+        host, port = url.hostname, url.port
+    except ValueError:
+        host = port = None
+    if given and (not host or url.scheme not in {"", "http", "grpc"}):
+        message = f"{CLIENTS_VARIABLE} names no server that the command line can call"
+        raise WrongUsageError(
+            message, [f"write host:port of its gRPC in --endpoint or {ENDPOINT_VARIABLE}, without TLS"]
+        )
+    return address_of(host, _GRPC_PORT if port in _PORTS_BESIDE else port) if host else None
+
+
+def address_of(host: str, port: int | None) -> str:
+    """`host:port`, an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def is_loopback(address: str) -> bool:

@@ -7,7 +7,8 @@ import sys
 from typing import Final
 
 _INSTALL: Final = (
-    "agent-tracer's command line needs the server's packages: pip install '.[server]' in a clone of the repository"
+    "agent-tracer's command line needs the server's packages: call .venv/bin/agent-tracer of the clone that "
+    "`make run` is called in, or pip install '.[server]' in a clone of the repository"
 )
 _USAGE: Final = 2
 

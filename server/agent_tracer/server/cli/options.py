@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from agent_tracer.server.cli.connection import DEFAULT_ENDPOINT, ENDPOINT_VARIABLE
+from agent_tracer.server.cli.connection import CLIENTS_VARIABLE, DEFAULT_ENDPOINT, ENDPOINT_VARIABLE
 from agent_tracer.server.cli.errors import WrongUsageError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ Endpoint: TypeAlias = Annotated[
         envvar=ENDPOINT_VARIABLE,
         metavar="HOST:PORT",
         help="The server's gRPC address.",
-        show_default=DEFAULT_ENDPOINT,
+        show_default=f"of {CLIENTS_VARIABLE}, else {DEFAULT_ENDPOINT}",
     ),
 ]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="The API's JSON, for programs.")]

@@ -24,7 +24,7 @@ from agent_tracer.server.cli import (
 )
 from agent_tracer.server.cli.console import show, tolerate_encodings
 from agent_tracer.server.cli.errors import CommandError
-from agent_tracer.server.cli.lazy import add_lazy_command
+from agent_tracer.server.cli.lazy import HELP_OPTIONS, add_lazy_command
 from agent_tracer.server.cli.text import plain
 
 _SHARED: Final[dict[str, Any]] = {
@@ -33,7 +33,7 @@ _SHARED: Final[dict[str, Any]] = {
     "pretty_exceptions_enable": False,
     # Help drawn by rich takes twice as long to appear.
     "rich_markup_mode": None,
-    "context_settings": {"help_option_names": ["-h", "--help"]},
+    "context_settings": HELP_OPTIONS,
 }
 _START_MODULE: Final = "agent_tracer.server.cli.start"
 _EXIT_CODES: Final = "Exit codes: 0 done, 1 refused, 2 wrong usage, 3 the server was not reached."

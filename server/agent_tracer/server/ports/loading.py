@@ -59,6 +59,8 @@ class LoadProgress(Protocol):
     async def wait_loaded(self, position: Position) -> None:
         """Return once everything before `position` can be read from the store (at once where it can already).
 
+        Every CommitListener was told of it by then.
+
         Asks the loader not to wait for its next turn. Raises StoreDownError when the loader cannot get there.
         """
         ...

@@ -45,5 +45,8 @@ class TraceSettler(Protocol):
         ...
 
     async def roll(self, now_ns: int) -> int:
-        """Sum up some of the hours that have been quiet, for long-range reads; how many it looked at."""
+        """Sum up some of the hours that have been quiet, for long-range reads.
+
+        Returns of how many it is decided whether to. With 0, no more can be done before some time has passed.
+        """
         ...

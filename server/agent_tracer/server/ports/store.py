@@ -123,8 +123,8 @@ class TraceWriter(Protocol):
 class EvaluationStore(Protocol):
     """Judgements attached to traces."""
 
-    async def add_evaluation(self, tenant: TenantId, trace_id: OtelTraceId, evaluation: Evaluation) -> Evaluation:
-        """Keep it, durably; the same evaluation_id again replaces."""
+    async def add_evaluation(self, tenant: TenantId, trace_id: OtelTraceId, evaluation: Evaluation) -> bool:
+        """Keep it, durably; the same evaluation_id again replaces. False: the trace is not stored, nor this."""
         ...
 
     async def has_span(self, tenant: TenantId, trace_id: OtelTraceId, span_id: SpanId) -> bool:

@@ -52,8 +52,9 @@ class Detector:
         incidents: IncidentStore,
         settled: Callable[[], Awaitable[None]],
         clock_ns: Callable[[], int],
+        writing: asyncio.Lock | None = None,
     ) -> None:
-        """`settled`: returns when everything that is loaded is settled."""
+        """`settled`: returns when everything that is loaded is settled. `writing`: see DetectedIncidents."""
         self._watched = watched
         self._settled = settled
         self._clock_ns = clock_ns
@@ -61,7 +62,7 @@ class Detector:
         # The last bucket up to which hours that go on are made, and up to which that is remembered.
         self._closed = self._advanced = -1
         self._watches = Watches()
-        self._incidents = DetectedIncidents(watched, incidents)
+        self._incidents = DetectedIncidents(watched, incidents, writing)
 
     async def committed(self, records: Sequence[Record]) -> None:
         """These records can be read now."""
@@ -102,8 +103,9 @@ class Detector:
             self._advanced = self._closed
         if not (is_all and is_judged):
             return LEFT
-        # Buckets close, and incidents are over, without anything coming.
-        return BUCKET_SECONDS if self._watches.is_waiting or self._incidents.is_any_open else None
+        # Buckets close, and incidents are over, without anything coming; so do hours that were not made anew this time.
+        is_left = not is_due or self._watches.is_waiting or self._incidents.is_any_open
+        return BUCKET_SECONDS if is_left else None
 
     async def _judge_all(self, closed: int, until: float) -> None:
         """Everything that waits and is over, as far as there is time."""

@@ -37,7 +37,9 @@ class Evaluations:
         span_id = evaluation.span_id
         if span_id is not None and not await self._loaded.find(lambda: self._has_span(tenant, key, span_id)):
             raise SpanNotFoundError(span_id.hex())
-        return await self._store.add_evaluation(tenant, key, evaluation)
+        if not await self._store.add_evaluation(tenant, key, evaluation):  # It was deleted meanwhile.
+            raise TraceNotFoundError(trace_id)
+        return evaluation
 
     async def _has_span(self, tenant: TenantId, key: OtelTraceId, span_id: SpanId) -> bool | None:
         return await self._store.has_span(tenant, key, span_id) or None

@@ -2,7 +2,7 @@
 
 import asyncio
 import struct
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +19,7 @@ from agent_tracer.server.domain.telemetry import TimeRange
 from agent_tracer.server.limits import FAILURE_BUCKETS_MAX, FAILURE_SPANS_MAX
 from agent_tracer.server.ports.failures import FailureStore, GroupCursor, GroupQuery, GroupRow
 from agent_tracer.server.services.loaded_reads import LoadedReads
+from agent_tracer.server.services.settled_reads import CatchUp
 
 PERIOD_DEFAULT: Final = "7d"
 _DAY_SECONDS: Final = 86_400
@@ -75,7 +76,7 @@ class Failures:
         *,
         store: FailureStore,
         loaded: LoadedReads,
-        catch_up: Callable[[], Awaitable[object]],
+        catch_up: CatchUp,
         is_behind: Callable[[], bool],
         clock_ns: Callable[[], int],
     ) -> None:
@@ -107,9 +108,9 @@ class Failures:
         if page.token:
             now_ns, after = _position(decode_token(binding, page.token))
         query = _query(request, now_ns)
-        await self._catch_up()
+        behind = await self._catch_up()
         rows = await self._store.groups(tenant, query, limit=size + 1, after=after)
-        caveats = (_BEHIND,) if self._is_behind() else ()
+        caveats = (_BEHIND,) if behind or self._is_behind() else ()
         shown = rows[:size]
         groups = await asyncio.to_thread(lambda: [_group(row, query.time_range) for row in shown])
         if len(rows) <= size:

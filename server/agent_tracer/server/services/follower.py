@@ -22,13 +22,15 @@ class Follower:
     One at a time is at the work: the loop, or a caller who wants it done before the loop comes to it.
     """
 
-    def __init__(self, pace: Pace, work: Work) -> None:
+    def __init__(self, pace: Pace, work: Work, *, ready: Callable[[], Awaitable[None]] | None = None) -> None:
+        """`ready` is awaited before each turn of the loop, and counts for nothing in its pace: others do that work."""
         self.turn = asyncio.Lock()
         """Of whoever is at the work."""
         self.woken_at = float("-inf")
         """When somebody called `wake` last, by time.monotonic."""
         self._pace = pace
         self._work = work
+        self._ready = ready
         self._wake = asyncio.Event()
         self._idle_seconds: float | None = LEFT
 
@@ -59,8 +61,11 @@ class Follower:
         """One turn of the loop; seconds of the pause that is due. Where the work failed, it is left."""
         started = time.perf_counter()
         try:
+            self._wake.clear()  # What comes while it gets ready calls for another turn.
+            if self._ready is not None:
+                await self._ready()
+                started = time.perf_counter()
             async with self.turn:
-                self._wake.clear()
                 self._idle_seconds = await self._work()
         except Exception as error:  # noqa: BLE001 - whatever is wrong with this part, the server must go on
             self._pace.tell(error)

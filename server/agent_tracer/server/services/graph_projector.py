@@ -16,7 +16,6 @@ from agent_tracer.server.limits import (
     GRAPH_INTERVAL_SECONDS_MIN,
     GRAPH_REFUSED_MAX,
     GRAPH_WORK_SECONDS,
-    SETTLE_INTERVAL_SECONDS_MAX,
     SETTLE_OVERLAP_SECONDS,
 )
 from agent_tracer.server.ports.graph import GraphSource, GraphWriter, TouchedBucket
@@ -30,8 +29,6 @@ from agent_tracer.server.services.pacing import Pace
 _log: Final = structlog.get_logger("graph")
 _OVERLAP_NS: Final = SETTLE_OVERLAP_SECONDS * 1_000_000_000
 """A clock may be set back a little."""
-_SETTLING_SECONDS: Final = 2 * SETTLE_INTERVAL_SECONDS_MAX
-"""By then what a commit brought is settled."""
 _TOO_MUCH: Final = (QueryTimeoutError, TooMuchDataError)
 _PACE: Final = Pace(
     part="graph",
@@ -63,7 +60,7 @@ class GraphProjector:
         self._settle = settle
         self._replica = replica
         self._writes = GraphWrites(store, clock_ns, replica)
-        self._follower = Follower(_PACE, self._work)
+        self._follower = Follower(_PACE, self._work, ready=settle)
         self._done_to_ns = 0
         self._refused: dict[tuple[TenantId, int], int] = {}
         self.waiting = 0
@@ -100,13 +97,8 @@ class GraphProjector:
         await self._writes.put_facts(facts)
 
     async def _work(self) -> float | None:
-        try:
-            await self._project_for(GRAPH_WORK_SECONDS)
-        except Exception:
-            self._follower.wake()  # a store that is down settles as much later
-            raise
-        is_settling = time.monotonic() - self._follower.woken_at <= _SETTLING_SECONDS
-        return LEFT if self.waiting or is_settling else None
+        await self._project_for(GRAPH_WORK_SECONDS)
+        return LEFT if self.waiting else None
 
     async def _project_for(self, seconds: float) -> None:
         until = time.perf_counter() + seconds

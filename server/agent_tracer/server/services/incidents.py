@@ -55,14 +55,18 @@ class Incidents:
         catch_up: Callable[[], Awaitable[object]],
         clock_ns: Callable[[], int],
         new_id: Callable[[], str],
+        writing: asyncio.Lock | None = None,
     ) -> None:
-        """`catch_up` waits a moment for what was acknowledged before to be watched."""
+        """`catch_up` waits a moment for what was acknowledged before to be watched.
+
+        `writing`: held by whoever writes an incident that depends on what is kept of it.
+        """
         self._store = store
         self._catch_up = catch_up
         self._clock_ns = clock_ns
         self._new_id = new_id
         # What is written depends on what is kept: one after another, or the second does not see the first.
-        self._writing = asyncio.Lock()
+        self._writing = writing or asyncio.Lock()
 
     async def create(self, tenant: TenantId, draft: IncidentDraft) -> Incident:
         """Keep it, durably; the same again is no error, and an end resolves one that was open."""

@@ -41,7 +41,6 @@ class LoaderState:
     """
 
     loaded: Position
-    last_commit_seconds: float
     behind_seconds: float
     trouble: str
 
@@ -81,7 +80,7 @@ class Loader:
     def state(self) -> LoaderState:
         """How the loader is doing."""
         behind = 0.0 if self._loaded >= self._mark else time.monotonic() - self._marked_at
-        return LoaderState(self._loaded, self._commit_seconds, behind, self._trouble)
+        return LoaderState(self._loaded, behind, self._trouble)
 
     def is_loaded(self, position: Position) -> bool:
         """Whether everything before the position can be read."""
@@ -200,13 +199,14 @@ class Loader:
         if again:
             # It may have read beyond what was planned.
             await asyncio.to_thread(self._reader.rewind)
-        self._loaded = self._reader.committed
         self._commit_seconds = time.perf_counter() - started
         self._committed_at = time.monotonic()
         self._metrics.committed(self._commit_seconds)
-        await self._report("")
+        # First the listeners: whoever waited for these records asks them at once what they have made of them.
         for listener in self._listeners:
             await _tell(listener, records)
+        self._loaded = self._reader.committed
+        await self._report("")
 
     async def _learn_prices(self, records: Sequence[Record]) -> None:
         try:

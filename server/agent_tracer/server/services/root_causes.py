@@ -1,7 +1,7 @@
 """Use case: what caused an incident."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -20,7 +20,7 @@ from agent_tracer.server.domain.rca.windows import Frame, frame, free, going_on,
 from agent_tracer.server.domain.telemetry import TimeRange
 from agent_tracer.server.ports.incidents import IncidentStore
 from agent_tracer.server.ports.span_failures import SpanFailures
-from agent_tracer.server.ports.store import TraceReader
+from agent_tracer.server.ports.store import AggregateQuery, TraceReader
 from agent_tracer.server.ports.telemetry_window import Calls, Found, SeriesPlan, TelemetryWindow
 from agent_tracer.server.services.baselines import Baseline, Baselines
 from agent_tracer.server.services.incident_graph import IncidentGraph
@@ -97,11 +97,11 @@ class RootCauses:
         place, taken, baseline = await self._times(tenant, incident, window_ns)
         plan = SeriesPlan(rca.Window(baseline.starts_ns, place.width_ns), rca.Window(place.buckets, place.width_ns))
         found = await self._read(tenant, plan)
-        component = known_as(await self._component(tenant, incident), found.components())
+        component, doubts = await self._component(tenant, incident, place, found.components())
         view = await asyncio.to_thread(_view, incident, component, found, plan, place, taken, depth)
         analysis = await asyncio.to_thread(analyze, view, depth)
         late = [BEHIND] if behind else []
-        caveats = [*late, *_caveats(component, found), *baseline.caveats, *found.caveats(), *analysis.caveats]
+        caveats = [*late, *doubts, *baseline.caveats, *found.caveats(), *analysis.caveats]
         await self._graph.note(tenant, incident, analysis.root_cause)
         return replace(analysis, caveats=list(dict.fromkeys(caveats)))
 
@@ -147,12 +147,33 @@ class RootCauses:
             raise TooLargeError(f"{error}: narrow time_window") from None
         return _Telemetry(metrics, logs, failures, calls.services, calls.edges, changes)
 
-    async def _component(self, tenant: TenantId, incident: Incident) -> str:
-        """As the incident names it, else the service that the first of its traces begins in."""
+    async def _component(
+        self, tenant: TenantId, incident: Incident, place: Frame, components: Collection[str]
+    ) -> tuple[str, list[str]]:
+        """What alerts, and what is to be said of it.
+
+        As the incident names it, of an agent the service; else the service that the first of its traces begins in.
+        """
         named = component_of(incident)
         for trace_id in () if named else incident.trace_ids[:_ROOTS_LOOKED_AT]:
             named = named or await self._root_service(tenant, otel_trace_id(TraceId(trace_id)))
-        return named
+        if not named:
+            return "", ["the incident names no service: every component was looked at alike"]
+        component = known_as(named, components)
+        if component in components:
+            return component, []
+        services = await self._agents_services(tenant, named, TimeRange(place.window.start_ns, place.end_ns))
+        if known := [service for service in services if service in components]:
+            return known[0], []
+        if services:
+            return named, [f"the spans of the alerting agent {named!r} name no service: what it calls is not known"]
+        why = f"nothing of the alerting service {named!r} was received: is it named as its telemetry names it?"
+        return named, [why]
+
+    async def _agents_services(self, tenant: TenantId, agent_id: str, time_range: TimeRange) -> list[str]:
+        """In which it had tasks, the most first; empty where there is no such agent."""
+        rows = await self._reader.aggregate(tenant, AggregateQuery(("service",), time_range, None, agent_id=agent_id))
+        return [row.group["service"] for row in rows]
 
     async def _root_service(self, tenant: TenantId, trace_id: OtelTraceId) -> str:
         spans = await self._reader.outline(tenant, trace_id, limit=limits.TRACE_ROOT_SPANS_MAX)
@@ -231,11 +252,3 @@ def _onset_below(component: str, found: _Telemetry, starts: Sequence[int], place
     series += [edge.gap_ms for edge in found.edges.series if {edge.caller, edge.callee} <= near]
     began = onset(series, starts, place.start_ns + place.width_ns, silent_max=0)
     return began if place.start_ns - began >= _BUCKETS_BELOW_MIN * place.width_ns else place.start_ns
-
-
-def _caveats(component: str, found: _Telemetry) -> list[str]:
-    if not component:
-        return ["the incident names no service: every component was looked at alike"]
-    if component not in found.components():
-        return [f"nothing of the alerting service {component!r} was received: is it named as its telemetry names it?"]
-    return []

@@ -1,7 +1,7 @@
 """Use case: components and the calls between them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +19,7 @@ from agent_tracer.server.limits import (
 from agent_tracer.server.ports.graph import GraphDownError, GraphReader
 from agent_tracer.server.services.graph_projector import GraphProjector
 from agent_tracer.server.services.graph_replica import GraphReplica
+from agent_tracer.server.services.settled_reads import CatchUp
 
 PERIOD_DEFAULT: Final = "1h"
 _HOUR_NS: Final = 3600 * 1_000_000_000
@@ -46,7 +47,7 @@ class ServiceGraphs:
         store: GraphReader,
         projector: GraphProjector,
         replica: GraphReplica | None,
-        catch_up: Callable[[], Awaitable[object]],
+        catch_up: CatchUp,
         clock_ns: Callable[[], int],
     ) -> None:
         """`replica`: the graph database's, where there is one."""
@@ -61,8 +62,7 @@ class ServiceGraphs:
         found = Violations()
         time_range = analysis_range(found, period, PERIOD_DEFAULT, None, self._clock_ns())
         found.raise_any()
-        await self._catch_up()
-        caveats: list[str] = []
+        caveats = list(await self._catch_up())
         graph = await self._of_replica(tenant, time_range, caveats)
         if graph is None:
             graph = await self._store.graph(tenant, time_range, _LIMIT)

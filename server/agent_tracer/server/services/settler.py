@@ -96,10 +96,11 @@ class Settler:
         self._touched.set()
 
     async def _roll(self) -> None:
-        """Sum up quiet hours, until none is left or there are traces to settle."""
-        async with self._turn:
-            while await self._store.roll(time.time_ns()) and not self._touched.is_set():
-                pass
+        """Sum up quiet hours, until none is left or there are traces to settle: then some of them all the same."""
+        is_more = True
+        while is_more:
+            async with self._turn:  # Of a few hours each, for reads wait for theirs meanwhile.
+                is_more = await self._store.roll(time.time_ns()) > 0 and not self._touched.is_set()
 
     async def _wait(self) -> None:
         """Leave time for more spans of the same traces to come, then wait for some."""

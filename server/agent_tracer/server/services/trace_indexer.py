@@ -134,6 +134,7 @@ class TraceIndexer:
 
     async def _index_until(self, until: float) -> None:
         await self._begin()
+        await self._upkeep.delete_forgotten()  # a trace of the same id may have come since
         await self._backlog.work_off_until(until)
 
     async def _index_batch(self, received: ReceivedRange) -> Done:

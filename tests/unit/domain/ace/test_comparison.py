@@ -11,7 +11,7 @@ from agent_tracer.server.domain.ace.comparison import (
     look_alpha,
 )
 from agent_tracer.server.domain.ace.estimates import Estimate
-from agent_tracer.server.domain.statistics.combine import newcombe
+from agent_tracer.server.domain.statistics.combine import difference, share
 from agent_tracer.server.domain.task_sums import Moments, QualitySums, TaskSums
 from tests.evaluation.ace_verdicts import drop_of_ten_points, same_version, shifted_mix, verdict_rate
 from tests.fixtures.task_sums import histories, tasks
@@ -31,7 +31,7 @@ def judged(*scores: float, name: str = "correct") -> list[QualitySums]:
 
 def test_one_task_type_gives_newcombes_interval() -> None:
     held = estimate(compare_versions(tasks(48, 32), tasks(56, 14)), "success_rate")
-    expected = newcombe(56, 70, 48, 80)
+    expected = difference(share(56, 70), share(48, 80))
     assert (held.interval.lower, held.interval.upper) == pytest.approx((expected.lower, expected.upper))
     assert (held.base, held.candidate, held.difference) == pytest.approx((0.6, 0.8, 0.2))
     assert (held.base_count, held.candidate_count) == (80, 70)

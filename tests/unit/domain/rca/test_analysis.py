@@ -11,7 +11,7 @@ from agent_tracer.server.domain.rca.analysis import Analysis, analyze
 from agent_tracer.server.domain.rca.features import gather
 from agent_tracer.server.domain.rca.graph import call_graph
 from agent_tracer.server.domain.rca.model import CONFIDENCE_MAX, FITTED, confidence, shares
-from agent_tracer.server.domain.rca.view import Alarm, Change, Incident, IncidentView, MetricSeries, Window
+from agent_tracer.server.domain.rca.view import Alarm, Change, Incident, IncidentView, MetricSeries, Series, Window
 from tests.unit.domain.rca.views import (
     CALLS,
     DURING,
@@ -62,6 +62,17 @@ def test_a_quiet_hour_is_answered_with_silence_and_its_reason() -> None:
         (view(logs=[log("cart", "This model's maximum context length is <*> tokens", 0, 30, 17)]), "cart", "context"),
         (view(logs=[log("cart", "x509: certificate has expired", 0, 30, 17)]), "cart", "certificate"),
         (view(logs=[log("cart", "java.lang.IllegalStateException: no total", 0, 30, 17)]), "cart", "errors of its own"),
+        (view(logs=[log("cart", "KeyError: 'member_id'", 0, 30, 17)]), "cart", "errors of its own"),
+        (view(logs=[log("cart", "RuntimeError: boom", 0, 30, 17)]), "cart", "errors of its own"),
+        (view(logs=[log("cart", "OSError: [Errno <*>] Disk quota exceeded", 0, 30, 17)]), "cart", "errors of its own"),
+        (view(logs=[log("cart", "bank transfer to account <*> rejected", 0, 30, 17)]), "cart", "errors of its own"),
+        (view(logs=[log("cart", "payment refused by the issuer", 0, 30, 17)]), "cart", "errors of its own"),
+        (view(logs=[log("cart", "scoreboard row missing", 0, 30, 17)]), "cart", "errors of its own"),
+        (view(logs=[log("cart", "gift certificate already used", 0, 30, 17)]), "cart", "errors of its own"),
+        (view(logs=[log("cart", "java.lang.OutOfMemoryError: Java heap space", 0, 30, 17)]), "cart", "memory"),
+        (view(logs=[log("cart", "OOMKilled: container exceeded its limit", 0, 30, 17)]), "cart", "memory"),
+        (view(logs=[log("cart", "dial tcp <*>: connect: connection refused", 0, 30, 17)]), "cart", "cannot reach"),
+        (view(logs=[log("cart", "transfer_to_billing_agent: unknown agent", 0, 30, 17)]), "cart", "hands over"),
     ],
 )  # fmt: skip
 def test_the_issue_is_named_by_its_signature_with_the_components_own_figures(
@@ -142,6 +153,53 @@ def test_silence_for_a_steady_measure_says_that_it_did_not_move() -> None:
     analysis = analyze(view(metrics=failing, edges=[], services=[], measure="parcels fail"), 3)
     assert analysis.root_cause is None
     assert analysis.abstained_reason == "the alerting service's error metric did not move"
+
+
+def test_a_deploy_that_nothing_but_its_time_speaks_for_is_told_and_not_blamed() -> None:
+    deploy = replace(changed(time_ns=START_NS - MINUTE_NS, files=[], text="release 7"), diff="")
+    other = replace(deploy, change_id="beef", components=["catalog"])
+    long_ago = replace(deploy, change_id="old", time_ns=START_NS - 90 * MINUTE_NS)
+    analysis = racing(deploy, other, long_ago)
+    assert analysis.root_cause is not None
+    assert (analysis.root_cause.component, analysis.root_cause.change) == ("cart", "")
+    (told,) = (each for each in analysis.evidence if each.channel == "change")
+    assert told.description.startswith("deploy c0ffee (release 7): it went live here shortly before")
+    assert analysis.causal_chain[0].endswith(told.description)
+    assert analysis.recommendations[-1].startswith("Compare cart with how it was before deploy c0ffee (release 7)")
+
+
+def test_an_alert_that_no_calls_connect_with_the_cause_is_told_so_and_is_not_affected() -> None:
+    burning = metric("cart", "cpu_usage", 5, 99)
+    apart = replace(view(metrics=[burning]), incident=Incident("catalog", "failed orders", START_NS))
+    analysis = analyze(apart, 3)
+    assert cause(analysis) == "cart"
+    assert "catalog" not in analysis.affected_services
+    assert "nothing of catalog left its usual range, and no calls lead from it to cart" in analysis.caveats
+    assert not any(
+        "no calls lead" in caveat for caveat in analyze(view(metrics=[burning], measure="failed orders"), 3).caveats
+    )
+
+
+def test_who_stands_between_the_alert_and_the_cause_is_affected() -> None:
+    analysis = analyze(view(metrics=[metric("database", "cpu_usage", 5, 99)], measure="failed orders"), 3)
+    assert cause(analysis) == "database"
+    assert set(analysis.affected_services) == {"cart", "front"}
+
+
+def test_what_chance_brings_is_no_link_of_the_chain() -> None:
+    noise = MetricSeries("cart", "cpu_usage", Series([0.30, 0.31, 0.29] * 10, [0.3, 0.32, 0.33, 0.32, 0.33]))
+    analysis = analyze(view(metrics=[metric("database", "cpu_usage", 5, 99), noise], measure="failed orders"), 3)
+    assert cause(analysis) == "database"
+    assert not any("cpu_usage went from 0.3" in link for link in analysis.causal_chain)
+    assert "cart calls database and waits for it" in analysis.causal_chain
+
+
+def test_what_failed_spans_say_is_not_told_as_logged() -> None:
+    failed = replace(log("cart", "RuntimeError: no total", 0, 30, 17), is_of_spans=True)
+    analysis = analyze(view(logs=[failed], measure="failed orders"), 3)
+    assert analysis.root_cause is not None
+    assert "spans failed with 'RuntimeError: no total' 150 times" in analysis.root_cause.issue
+    assert "no logs of the time were there to look at" in analysis.caveats
 
 
 def test_alarms_alone_are_answered_with_a_caveat() -> None:

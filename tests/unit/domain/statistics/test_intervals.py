@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from agent_tracer.server.domain.statistics.intervals import (
     Interval,
     bounded_mean_interval,
-    mean_interval,
     student_p_value,
     variance_interval,
     wilson,
@@ -40,17 +39,6 @@ def test_wilson_knows_nothing_without_trials() -> None:
 def test_wilson_holds_the_share_and_stays_within_0_and_1(counts: tuple[int, int]) -> None:
     interval = wilson(*counts)
     assert 0 <= interval.lower <= counts[0] / counts[1] <= interval.upper <= 1
-
-
-def test_mean_interval_is_students() -> None:
-    values = [3.1, 4.7, 5.0, 9.2, 1.4]
-    expected = scipy.stats.t.interval(0.95, 4, np.mean(values), scipy.stats.sem(values))
-    interval = mean_interval(Moments.of(values))
-    assert (interval.lower, interval.upper) == pytest.approx(expected)
-
-
-def test_one_value_bounds_no_mean() -> None:
-    assert mean_interval(Moments.of([5.0])) == Interval(-math.inf, math.inf)
 
 
 def test_p_value_is_two_sided_students() -> None:

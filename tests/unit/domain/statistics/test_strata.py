@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_tracer.server.domain.statistics.combine import newcombe
+from agent_tracer.server.domain.statistics.combine import difference, share
 from agent_tracer.server.domain.statistics.intervals import normal_quantile, normal_share, wilson
 from agent_tracer.server.domain.statistics.strata import (
     Stratum,
@@ -26,8 +26,9 @@ def strata(*counts: tuple[int, int]) -> list[Stratum]:
 def test_one_stratum_gives_wilsons_and_newcombes_limits() -> None:
     held = stratified_wilson(strata((56, 70)), Z)
     assert held.limits.lower == pytest.approx(wilson(56, 70).lower)
-    difference, expected = stratified_newcombe(strata((56, 70)), strata((48, 80)), Z), newcombe(56, 70, 48, 80)
-    assert (difference.lower, difference.upper) == pytest.approx((expected.lower, expected.upper))
+    found = stratified_newcombe(strata((56, 70)), strata((48, 80)), Z)
+    expected = difference(share(56, 70), share(48, 80))
+    assert (found.lower, found.upper) == pytest.approx((expected.lower, expected.upper))
 
 
 def test_equal_strata_are_as_good_as_one() -> None:

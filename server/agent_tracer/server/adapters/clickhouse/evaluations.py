@@ -15,6 +15,7 @@ SELECT evaluation_id, span_id, name, score, label, explanation, annotator, toUni
 FROM evaluations FINAL WHERE {OF_TRACE} ORDER BY create_time, evaluation_id
 """
 
+_IS_THERE: Final = f"SELECT 1 FROM traces WHERE {OF_TRACE} LIMIT 1"
 _WRITE: Final = """
 INSERT INTO evaluations SELECT {tenant:String}, now64(9, 'UTC'), toFixedString(unhex({trace:String}), 16),
   {id:String}, unhex({span:String}), {name:String}, {score:Nullable(Float64)}, {label:String}, {explanation:String},
@@ -43,8 +44,11 @@ async def read_evaluations(
     ]
 
 
-async def write_evaluation(engine: Engine, tenant: TenantId, trace_id: OtelTraceId, evaluation: Evaluation) -> None:
-    """Keep it; one of the same id before it is replaced."""
+async def write_evaluation(engine: Engine, tenant: TenantId, trace_id: OtelTraceId, evaluation: Evaluation) -> bool:
+    """Keep it, in place of one of the same id; False where the trace is not there.
+
+    On the thread that removes traces: a judgement of one that is deleted meanwhile goes with it, or is not kept.
+    """
     parameters = {
         "tenant": tenant,
         "trace": trace_id.hex(),
@@ -58,7 +62,10 @@ async def write_evaluation(engine: Engine, tenant: TenantId, trace_id: OtelTrace
         "created": evaluation.create_time_ns,
     }
 
-    def write(client: Client) -> None:
-        client.command(_WRITE, parameters=parameters)
+    def write(client: Client) -> bool:
+        is_there = bool(client.query(_IS_THERE, parameters).result_rows)
+        if is_there:
+            client.command(_WRITE, parameters=parameters)
+        return is_there
 
-    await engine.write(write)
+    return await engine.write(write)

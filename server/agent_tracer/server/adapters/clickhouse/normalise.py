@@ -66,7 +66,6 @@ _PLACES: Final = array(map(str, _slots().values()))
 _EXCEPTION_TYPE: Final = "'exception.type\\x12'"
 _THROWN_FIRST: Final = "'(?s)\\x12.\\x0a.([^\\x0a]+)\\x0a\\x0eexception[.]type'"
 """Where the last field of a message comes first, as the OpenTelemetry Collector writes: the text stands before its key."""
-_CACHED: Final = "(cache_read_tokens + cache_creation_tokens)"
 _SECONDS: Final = "toUnixTimestamp(start_time)"
 
 PICKED: Final = {

@@ -54,8 +54,11 @@ _WAITING: Final = """
 SELECT tenant, toUnixTimestamp(hour), max(toUnixTimestamp64Nano(settled_at)) AS settled FROM settled_hours
 GROUP BY tenant, hour
 HAVING settled > max(toUnixTimestamp64Nano(considered_at)) AND settled < {quiet_from:Int64}
-LIMIT {hours:UInt32}
+ORDER BY settled LIMIT {hours:UInt32}
 """
+"""Those that were settled first come first: an hour that has to wait for its running traces was settled of late, and so
+holds up no other for longer than these may run on."""
+
 _OF_HOUR: Final = "tenant = {tenant:String} AND hour = {hour:DateTime('UTC')}"
 _SIZE: Final = f"""
 SELECT count(), max(quiet_status != '' AND received_at > fromUnixTimestamp64Nano({{running_from:Int64}}, 'UTC'))
@@ -146,12 +149,15 @@ def _are_worth_rolling(client: Client, values: dict[str, object]) -> bool:
 
 
 def roll_hours(client: Client, now_ns: int, version_ns: int) -> int:
-    """Sum up some hours in which nothing was settled of late. Returns how many were looked at.
+    """Sum up some hours in which nothing was settled of late. Returns of how many it is decided whether to.
+
+    Hours of running traces wait for the end of these, and are looked at again until then.
 
     Between settling passes only; `version_ns` is later than any time of settling.
     """
     quiet_from = now_ns - ROLL_QUIET_SECONDS * 1_000_000_000
     running_from = now_ns - TRACE_QUIET_SECONDS * 1_000_000_000
+    decided = 0
     waiting = client.query(_WAITING, {"quiet_from": quiet_from, "hours": ROLL_HOURS_MAX}).result_rows
     for tenant, hour, settled_ns in waiting:
         values: dict[str, object] = {
@@ -168,4 +174,5 @@ def roll_hours(client: Client, now_ns: int, version_ns: int) -> int:
             client.command(_ROLL, values)
             roll_tasks(client, values)
         client.command(_CONSIDERED, {**values, "rolled": version_ns if is_worth else 0, "units": units})
-    return len(waiting)
+        decided += 1
+    return decided

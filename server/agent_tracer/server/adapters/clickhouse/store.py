@@ -77,10 +77,9 @@ class ClickHouseStore:
         """See the port."""
         return await delete_trace(self._engine, tenant, trace_id)
 
-    async def add_evaluation(self, tenant: TenantId, trace_id: OtelTraceId, evaluation: Evaluation) -> Evaluation:
+    async def add_evaluation(self, tenant: TenantId, trace_id: OtelTraceId, evaluation: Evaluation) -> bool:
         """See the port."""
-        await write_evaluation(self._engine, tenant, trace_id, evaluation)
-        return evaluation
+        return await write_evaluation(self._engine, tenant, trace_id, evaluation)
 
     async def has_span(self, tenant: TenantId, trace_id: OtelTraceId, span_id: SpanId) -> bool:
         """See the port."""

@@ -47,8 +47,20 @@ _HTTP_NOT_TAKEN: Final = frozenset({404, 405, 410, 501})
 
 _HTTP_LATER: Final = frozenset({408, 425, 429})
 _WEB_PAGE: Final = "text/html"
-_WANTS_TLS: Final = re.compile(rb"HTTPS|SSL-enabled server port")
-"""What Go's servers, nginx and Apache say with status 400 to HTTP where they expect TLS."""
+_MARKUP: Final = rb"(?:\s|<[^<>]*>)*"
+_WANTS_TLS: Final = re.compile(
+    rb"%(m)s(?:"
+    rb"Client sent an HTTP request to an HTTPS server\.|"
+    rb"(?:400 )?The plain HTTP request was sent to HTTPS port|"
+    rb"400 Bad Request%(m)sBad Request%(m)sYour browser sent a request that this server could not understand\.%(m)s"
+    rb"Reason: You(?:'|&#39;)re speaking plain HTTP to an SSL-enabled server port\."
+    rb")\s*(?:<|\Z)" % {b"m": _MARKUP}
+)
+"""What Go's servers, nginx and Apache say with status 400 to HTTP where they expect TLS.
+
+It is the first that they say, and a sentence of its own: what a backend quotes of the telemetry, such as the name of a
+service, is neither.
+"""
 
 _CODE_ADVICE: Final = {
     grpc.StatusCode.UNAUTHENTICATED: ".headers",
@@ -86,7 +98,7 @@ def raise_for_status(key: str, status: int, retry_after: str | None) -> None:
 
 def raise_for_content(key: str, status: int, content_type: str, body: bytes, *, secure: bool) -> None:
     """Raise where an answer shows that nobody there takes telemetry, whatever its status says."""
-    if status == _CLIENT_ERROR and not secure and _WANTS_TLS.search(body):
+    if status == _CLIENT_ERROR and not secure and _WANTS_TLS.match(body):
         raise BackendDownError(f"the backend of {key} expects TLS: begin {key}.endpoint with https://")
     if _OK <= status < _REDIRECT and content_type.strip().lower().startswith(_WEB_PAGE):
         raise SignalNotTakenError(f"the backend of {key} answers with a web page: see to {key}.endpoint")

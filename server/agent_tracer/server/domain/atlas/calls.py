@@ -89,10 +89,6 @@ def _faster(candidate: Sequence[_Call], usual: Sequence[_Call]) -> bool:
     return one.mean + normal_quantile() * error < other.mean and _mean_ms(candidate) < _mean_ms(usual)
 
 
-def _log_durations(calls: Sequence[_Call]) -> Moments:
-    return Moments.of(math.log(max(call.duration_ms, DURATION_MS_MIN)) for call in calls)
-
-
 def _no_less_successful(candidate: Sequence[_Call], usual: Sequence[_Call]) -> bool:
     """By Newcombe's interval of the difference (Newcombe 1998, method 10)."""
     good = [sum(call.succeeded for call in calls) for calls in (candidate, usual)]

@@ -21,6 +21,7 @@ RESOLVED_BUCKETS: Final = 6
 _PERSON: Final = b"agent-tracer:det"
 _CRITICAL_TIMES: Final = 3.0
 _LAST_SEEN: Final = "last_seen"
+_QUIET_SINCE: Final = "quiet_since"
 _MEASURES: Final = "measures"
 
 
@@ -47,7 +48,10 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """From the first alarm's bucket to the last one's; `worst` is the first of the worst alarms, of `subject`."""
+    """From the first alarm's bucket to the last one's; `worst` is the first of the worst alarms, of `subject`.
+
+    `ended_ns`: when it ended as somebody said, which stays whatever is noticed.
+    """
 
     incident_id: str
     subject: Subject
@@ -56,6 +60,21 @@ class Episode:
     worst: Alarm
     measures: tuple[str, ...]
     trace_ids: tuple[TraceId, ...] = ()
+    ended_ns: int | None = None
+
+    @property
+    def until(self) -> int:
+        """The last bucket of it."""
+        return self.last if self.ended_ns is None else max(self.last, (self.ended_ns - 1) // BUCKET_NS)
+
+    @property
+    def reach(self) -> int:
+        """The last bucket of which an alarm belongs to it."""
+        return self.last + APART_BUCKETS if self.ended_ns is None else self.until
+
+    def is_over(self, judged_to: int) -> bool:
+        """Whether it is, as far as is known when everything up to that bucket is judged."""
+        return self.ended_ns is not None or judged_to - self.last >= RESOLVED_BUCKETS
 
 
 def episodes(
@@ -63,13 +82,15 @@ def episodes(
 ) -> tuple[list[Episode], list[Episode]]:
     """All episodes of a place by time, and those of them that are new or changed.
 
-    `former`: those known by now, by time. Alarms, in any order, within APART_BUCKETS of an episode belong to it.
+    `former`: those known by now, by time. Alarms, in any order, within APART_BUCKETS of an episode belong to it; what
+    comes after an end that somebody gave does not.
     """
     known = list(former)
     for subject, alarm in sorted(found, key=lambda one: (one[1].bucket, -one[1].times)):
-        near = [one for one in known if one.first - APART_BUCKETS <= alarm.bucket <= one.last + APART_BUCKETS]
+        near = [one for one in known if one.first - APART_BUCKETS <= alarm.bucket <= one.reach]
         if near:
-            known[known.index(near[-1])] = _joined(near[-1], subject, alarm)
+            of = next((one for one in near if one.first <= alarm.bucket <= one.until), near[-1])
+            known[known.index(of)] = _joined(of, subject, alarm)
         else:
             made = _id(tenant, subject, alarm.bucket)
             known.append(Episode(made, subject, alarm.bucket, alarm.bucket, alarm, (str(alarm.measure),)))
@@ -80,8 +101,9 @@ def episodes(
 def incident_of(episode: Episode, judged_to: int) -> Incident:
     """As it is kept. `judged_to`: the bucket up to which is known that nothing more came."""
     subject, worst = episode.subject, episode.worst
-    is_over = judged_to - episode.last >= RESOLVED_BUCKETS
-    end_ns = (episode.last + 1) * BUCKET_NS
+    is_over = episode.is_over(judged_to)
+    seen_ns = (episode.last + 1) * BUCKET_NS
+    end_ns = seen_ns if episode.ended_ns is None else episode.ended_ns
     labels = {"measure": str(worst.measure), "kind": str(subject.kind), _MEASURES: ",".join(episode.measures)}
     if subject.kind is Kind.AGENT:
         labels["agent_id"] = subject.name
@@ -96,12 +118,13 @@ def incident_of(episode: Episode, judged_to: int) -> Incident:
         source=IncidentSource.DETECTOR,
         labels=labels,
         annotations={
-            _LAST_SEEN: _text_of(end_ns),
+            _LAST_SEEN: _text_of(seen_ns),
             "worst": _text_of(worst.bucket * BUCKET_NS),
             "direction": "low" if worst.sign < 0 else "high",
             "value": repr(worst.value),
             "usual": repr(worst.usual),
             "times_limit": repr(worst.times),
+            **({_QUIET_SINCE: _text_of(seen_ns)} if is_over and episode.ended_ns is None else {}),
         },
         trace_ids=episode.trace_ids,
     )
@@ -113,7 +136,7 @@ def episode_of(incident: Incident) -> Episode | None:
     try:
         kind = Kind(labels["kind"])
         subject = Subject(kind, incident.service if kind is Kind.SERVICE else labels["agent_id"], incident.service)
-        first, end_ns = incident.start_ns // BUCKET_NS, _time_of(told[_LAST_SEEN])
+        first, seen_ns = incident.start_ns // BUCKET_NS, _time_of(told[_LAST_SEEN])
         sign = -1 if told["direction"] == "low" else 1
         worst = Alarm(
             _time_of(told["worst"]) // BUCKET_NS,
@@ -127,7 +150,13 @@ def episode_of(incident: Incident) -> Episode | None:
         return None
     measures = tuple(labels.get(_MEASURES, "").split(","))
     traces = tuple(incident.trace_ids)
-    return Episode(incident.incident_id, subject, first, end_ns // BUCKET_NS - 1, worst, measures, traces)
+    last = seen_ns // BUCKET_NS - 1
+    return Episode(incident.incident_id, subject, first, last, worst, measures, traces, given_end_ns(incident))
+
+
+def given_end_ns(incident: Incident) -> int | None:
+    """The end that somebody gave a detected incident; None where it has none, or the detector's own."""
+    return None if _QUIET_SINCE in incident.annotations else incident.end_ns
 
 
 def _joined(episode: Episode, subject: Subject, alarm: Alarm) -> Episode:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from agent_tracer.server import limits
-from agent_tracer.server.domain.rca.changes import Suspect, culprit, likelihood
+from agent_tracer.server.domain.rca.changes import LIVE_ADVICE, Suspect, culprit, likelihood, named, went_live
 from agent_tracer.server.domain.rca.coefficients import THRESHOLD
 from agent_tracer.server.domain.rca.dependencies import failed_first, out_of_reach
 from agent_tracer.server.domain.rca.evidence import Evidence
@@ -16,7 +16,7 @@ from agent_tracer.server.domain.rca.metric_evidence import OTHER, kind_of
 from agent_tracer.server.domain.rca.model import FITTED, NONE, Model, acquaintance, confidence, shares
 from agent_tracer.server.domain.rca.signatures import diagnose
 from agent_tracer.server.domain.rca.telling import STRENGTH_METRIC_TELLING, is_telling
-from agent_tracer.server.domain.rca.view import IncidentView
+from agent_tracer.server.domain.rca.view import Change, IncidentView
 
 KIND_CHANCE_MIN: Final = 0.6
 """A kind of fault less likely than this does not decide what an issue is called."""
@@ -80,17 +80,19 @@ def analyze(view: IncidentView, depth: int, model: Model = FITTED) -> Analysis:
     if top.confidence < THRESHOLD and suspect is None:
         said = f"the best candidate, {top.component}, reaches a confidence of {top.confidence:.2f} only"
         return _silent(view, findings, candidates, f"{said}; {THRESHOLD} is needed")
-    evidence = [*findings.evidence, *_change_evidence(top, suspect)]
+    beside = None if top.change else went_live(view, top.component)
+    evidence = [*findings.evidence, *_change_evidence(top, suspect, beside)]
     expected = _expected(view, findings, top.component)
+    advice = diagnose(top.component, findings.evidence, top.change, expected).recommendations
     return Analysis(
         top,
         _chain(view, findings, top, evidence, depth),
         _affected(findings, view, top.component, depth),
-        diagnose(top.component, findings.evidence, top.change, expected).recommendations,
+        advice if beside is None else [*advice, LIVE_ADVICE.format(component=top.component, change=named(beside))],
         candidates,
         _strongest(evidence, candidates),
         "",
-        _caveats(view),
+        [*_caveats(view), *_apart(view, findings, top.component, depth)],
     )
 
 
@@ -144,23 +146,29 @@ def _expected(view: IncidentView, findings: Findings, component: str) -> str:
     return signature_of(kind) if chance >= KIND_CHANCE_MIN else ""
 
 
-def _change_evidence(top: RootCause, suspect: Suspect | None) -> list[Evidence]:
-    if suspect is None or not top.change:
+def _change_evidence(top: RootCause, suspect: Suspect | None, beside: Change | None) -> list[Evidence]:
+    """Of the change that is named as the cause; else of one that is only near in time, which is said."""
+    if suspect is not None and top.change:
+        change, strength, reason = suspect.change, suspect.score, suspect.reason
+    elif beside is not None:
+        change, strength, reason = beside, 0.0, "it went live here shortly before; nothing but the time speaks for it"
+    else:
         return []
-    change = suspect.change
-    title = change.text.splitlines()[0][:80] if change.text else ""
-    said = f"{change.kind} {change.change_id} ({title}): {suspect.reason}"
-    return [Evidence(top.component, "change", "change", suspect.score, change.change_id, said, change.time_ns)]
+    said = f"{named(change)}: {reason}"
+    return [Evidence(top.component, "change", "change", strength, change.change_id, said, change.time_ns)]
 
 
 def _chain(
     view: IncidentView, findings: Findings, top: RootCause, evidence: Sequence[Evidence], depth: int
 ) -> list[str]:
-    """From the cause to the alert: at each component of the road its strongest evidence, with the time it began."""
+    """From the cause to the alert: at each component of the road its strongest evidence, with the time it began.
+
+    What is no more than chance brings is no link.
+    """
     road = findings.graph.road(view.incident.component, top.component, depth)[::-1] or [top.component]
     lines = []
     for at, component in enumerate(road):
-        own = [each for each in evidence if each.component == component]
+        own = [each for each in evidence if each.component == component and is_telling(component, [each])]
         leading = sorted(own, key=lambda each: (each.channel != "change", -each.strength))
         told = list({each.description: each for each in leading[: EVIDENCE_PER_LINK * 2]}.values())
         of_link = sorted(told[: EVIDENCE_PER_LINK if at == 0 else 1], key=lambda each: each.time_ns or 0)
@@ -178,11 +186,27 @@ def _clock(time_ns: int | None) -> str:
 
 
 def _affected(findings: Findings, view: IncidentView, component: str, depth: int) -> list[str]:
-    """Who calls the cause, directly or not, and shows it; the alerting component always."""
-    shown = {each.component for each in findings.evidence} | {view.incident.component}
-    callers = [name for name in findings.graph.affected(component, depth) if name in shown]
+    """Who calls the cause, directly or not, and shows it or lies between it and the alert.
+
+    The alerting component too, unless it is apart.
+    """
     alerting = view.incident.component
-    return callers if not alerting or alerting in {*callers, component} else [*callers, alerting]
+    road = findings.graph.road(alerting, component, depth)
+    shown = {each.component for each in findings.evidence} | {alerting, *road}
+    callers = [name for name in findings.graph.affected(component, depth) if name in shown]
+    if not alerting or alerting in {*callers, component} or _apart(view, findings, component, depth):
+        return callers
+    return [*callers, alerting]
+
+
+def _apart(view: IncidentView, findings: Findings, component: str, depth: int) -> list[str]:
+    """What to say where the alerting component shows nothing, and its calls do not lead to the cause."""
+    alerting = view.incident.component
+    if not alerting or component == alerting or not view.edges or is_telling(alerting, findings.evidence):
+        return []
+    if findings.graph.road(alerting, component, depth):
+        return []
+    return [f"nothing of {alerting} left its usual range, and no calls lead from it to {component}"]
 
 
 def _strongest(evidence: Sequence[Evidence], candidates: Sequence[RootCause]) -> list[Evidence]:
@@ -202,12 +226,13 @@ def _silent(view: IncidentView, findings: Findings, candidates: Sequence[RootCau
 
 
 def _caveats(view: IncidentView) -> list[str]:
-    missing = [
-        what
-        for what, present in (("metrics", view.metrics or view.alarms), ("logs", view.logs or view.alarms),
-                              ("spans", view.services or view.alarms), ("calls between components", view.edges))
-        if not present
-    ]  # fmt: skip
+    present = {
+        "metrics": bool(view.metrics),
+        "logs": not all(log.is_of_spans for log in view.logs),
+        "spans": bool(view.services),
+    }
+    missing = [what for what, there in present.items() if not there and not view.alarms]
+    missing += [] if view.edges else ["calls between components"]
     found = [f"no {what} of the time were there to look at" for what in missing]
     if view.alarms:
         found.append("based on alarms of other detectors, not on the telemetry itself")

@@ -21,6 +21,9 @@ LEAD_MIN: Final = 0.25
 LIKELIHOOD_MAX: Final = 0.9
 """Reading diffs is guessing: of the best guesses one in ten is taken to be wrong."""
 
+LIVE_ADVICE: Final = "Compare {component} with how it was before {change}: it went live shortly before the alert."
+"""Of a change that nothing but its time speaks for."""
+
 WORD_CHARACTERS_MIN: Final = 3
 
 _WORD: Final = re.compile(r"[A-Za-z][a-z]+|[A-Z]+(?![a-z])|\d{3,}")
@@ -101,6 +104,20 @@ def culprit(view: IncidentView, near: Collection[str], onset_ns: int) -> Suspect
     if not found or found[0].score < EXPLAINS_MIN + OUTSIDE_MIN * symptom.outside:
         return None
     return None if len(found) > 1 and found[0].score - found[1].score < LEAD_MIN else found[0]
+
+
+def went_live(view: IncidentView, component: str) -> Change | None:
+    """The last change that went live in the component within RCA_CHANGE_NEAR_SECONDS before the incident."""
+    end_ns = view.incident.start_ns
+    since_ns = end_ns - limits.RCA_CHANGE_NEAR_SECONDS * 1_000_000_000
+    live = [each for each in view.changes if component in each.components and since_ns <= each.time_ns <= end_ns]
+    return max(live, key=lambda each: (each.time_ns, each.change_id), default=None)
+
+
+def named(change: Change) -> str:
+    """Its kind, id and title."""
+    title = change.text.splitlines()[0][:80] if change.text else ""
+    return f"{change.kind} {change.change_id} ({title})" if title else f"{change.kind} {change.change_id}"
 
 
 def suspects(changes: Sequence[Change], symptom: Symptom, onset_ns: int) -> list[Suspect]:

@@ -43,7 +43,10 @@ SIGNATURES: Final = (
             *_LOGS,
             "metric_error",
         ),
-        words=(r"rate.?limit\w* (exceed|reach|hit)|rate.?limited|too many requests|\b429\b|quota exceed|" "throttled"),
+        words=(
+            r"rate.?limit\w* (exceed|reach|hit)|rate.?limited|too many requests|\b429\b"
+            r"|(?<!disk )(?<!storage )quota exceed|throttled"
+        ),
         weight=2.0,
     ),
     Signature(
@@ -62,7 +65,11 @@ SIGNATURES: Final = (
             *_LOGS,
             "metric_error",
         ),
-        words="model.*(not found|deprecat|regress)|invalid json.*model|refusal|hallucinat|quality|score",
+        words=(
+            r"model.*(not found|deprecat|regress)|invalid json.*model|refusal|hallucinat"
+            r"|\b(answer|response|output|eval|judge|faithful)\w*.{0,40}(quality|score)"
+            r"|\b(quality|scores?)\b.{0,20}(below|under|dropp|fell)"
+        ),
         weight=1.8,
     ),
     Signature(
@@ -80,7 +87,10 @@ SIGNATURES: Final = (
         issue="{component} repeats itself without getting on: {figures}",
         advice=(("Bound the number of steps of {component}, and stop when a call is repeated with equal arguments."),),
         features=_LOGS,
-        words="max.?(iterations|steps|turns)|recursion limit|infinite loop|repeated",
+        words=(
+            r"max.?(iterations|steps|turns)|recursion limit|infinite loop"
+            r"|repeat\w* (itself|the same|calls?|steps?|actions?|tools?)\b"
+        ),
         weight=1.9,
     ),
     Signature(
@@ -93,7 +103,7 @@ SIGNATURES: Final = (
             ),
         ),
         features=_LOGS,
-        words="hand.?off|transfer to|delegat|unknown agent|no agent",
+        words=r"hand.?off|transfer.?to.{0,30}agent|delegat\w* (to|task)|unknown agent|no agent\b",
         weight=1.9,
     ),
     Signature(
@@ -110,7 +120,10 @@ SIGNATURES: Final = (
             "metric_pool",
             "metric_error",
         ),
-        words="pool|too many connections|connection.*(exhaust|acquire|limit)|acquire.*connection",
+        words=(
+            r"(?<![a-z])pool|connection.?pool|too many connections"
+            r"|connection.*(exhaust|acquire|limit)|acquire.*connection"
+        ),
         weight=1.8,
     ),
     Signature(
@@ -133,7 +146,11 @@ SIGNATURES: Final = (
             *_LOGS,
             "metric",
         ),
-        words=r"x509|certificate|\btls\b|handshake|cert_",
+        words=(
+            r"x509|\btls\b|\bssl\b|handshake|cert_|\b(peer|server|client|root|ca) certificate"
+            r"|certificate.{0,60}(expir|valid|verif|trust|sign|chain|revok|unknown)"
+            r"|(expir|invalid|verif|untrusted|self.signed|revoked).{0,40}certificate"
+        ),
         weight=2.2,
     ),
     Signature(
@@ -145,7 +162,10 @@ SIGNATURES: Final = (
             "metric_error",
             "alarm_error",
         ),
-        words=r"refused|unreachable|no such host|unavailable|\b503\b|upstream|reset by peer|econn|dns",
+        words=(
+            r"(connect|dial|host|port|peer)\w*\b.{0,80}refused|refused.{0,40}connect|unreachable|no such host"
+            r"|unavailable|\b503\b|upstream|reset by peer|econn|dns"
+        ),
         weight=1.4,
     ),
     Signature(
@@ -163,7 +183,10 @@ SIGNATURES: Final = (
             "metric_error",
             "log_error",
         ),
-        words=r"mem|rss|heap|oom|swap|\bgc",
+        words=(
+            r"memory|(?<!c)heap|(?<![a-z])"
+            r"(mem(?![a-z])|mem(use|free|avail|total|cache)|rss(?![a-z])|oom|swap\b|gc(?![a-z]))"
+        ),
         weight=1.2,
     ),
     Signature(
@@ -261,8 +284,13 @@ SIGNATURES: Final = (
     ),
     Signature(
         name="slow",
-        issue="{component} itself has become slow: {figures}",
-        advice=(("Compare spans of {component} before and during, and profile what it does between its calls."),),
+        issue="{component} has become slow by itself, or in calls that send no spans: {figures}",
+        advice=(
+            (
+                "Compare spans of {component} before and during: profile what it does between its calls, and time its "
+                "calls of models, databases and others that send no spans of their own."
+            ),
+        ),
         features=(
             "self_time",
             "own_excess",

@@ -14,6 +14,11 @@ GAP_FLOOR_MS: Final = 0.5
 
 TIME_FLOOR_MS: Final = 1.0
 
+_SAID: Final = {
+    False: "{what!r:.160} was logged {often:.0f} times",
+    True: "spans failed with {what!r:.160} {often:.0f} times",
+}
+
 RATIO_MIN: Final = 0.2
 """Natural logarithm: a change by less than a fifth is not worth a line."""
 
@@ -41,9 +46,10 @@ def log_evidence(view: IncidentView) -> Iterator[Evidence]:
         feature = (
             "log_error" if log.severity >= ERROR_SEVERITY and ratio > 0 else "log_more" if ratio > 0 else "log_less"
         )
+        said = _SAID[log.is_of_spans].format(what=log.template, often=during)
         yield Evidence(
             log.component, "log", feature, strength, log.template,
-            f"{log.template!r:.160} was logged {during:.0f} times where {before * share:.1f} were to be expected",
+            f"{said} where {before * share:.1f} were to be expected",
             _first(log.counts.during, view.during) if ratio > 0 else None, before * share, during,
         )  # fmt: skip
 

@@ -39,12 +39,16 @@ class MetricSeries:
 
 @dataclass(frozen=True, slots=True)
 class LogSeries:
-    """Records per bucket of one template (or code location) that one component wrote. `severity`: OTLP number."""
+    """Records per bucket of one template (or code location) that one component wrote. `severity`: OTLP number.
+
+    `is_of_spans`: what failed spans say, which is told as records are, and is none.
+    """
 
     component: str
     template: str
     severity: int
     counts: Series
+    is_of_spans: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,10 @@ def _length(distances: Sequence[float], correlation: Callable[[int, int], float]
 
 
 def difference(candidate: Part, base: Part) -> Interval:
-    """The interval of candidate less base, which share no data (Zou and Donner 2008, equation 4)."""
+    """The interval of candidate less base, which share no data (Zou and Donner 2008, equation 4).
+
+    Of two shares it is Newcombe's (1998b, Statistics in Medicine 17:873, method 10).
+    """
     value = candidate.value - base.value
     below = math.hypot(candidate.value - candidate.interval.lower, base.interval.upper - base.value)
     above = math.hypot(candidate.interval.upper - candidate.value, base.value - base.interval.lower)
@@ -59,10 +62,3 @@ def difference(candidate: Part, base: Part) -> Interval:
 def share(successes: float, trials: float, confidence: float = CONFIDENCE) -> Part:
     """A share with its Wilson interval, weighted by its trials, of which there must be some."""
     return Part(successes / trials, wilson(successes, trials, confidence), trials)
-
-
-def newcombe(
-    successes: float, trials: float, base_successes: float, base_trials: float, confidence: float = CONFIDENCE
-) -> Interval:
-    """The interval of a difference of two shares (Newcombe 1998b, Statistics in Medicine 17:873, method 10)."""
-    return difference(share(successes, trials, confidence), share(base_successes, base_trials, confidence))

@@ -72,14 +72,6 @@ def wilson_at(z: float, successes: float, trials: float) -> Interval:
     return Interval(max(0.0, min(share, (centre - half) / scale)), min(1.0, max(share, (centre + half) / scale)))
 
 
-def mean_interval(values: Moments, confidence: float = CONFIDENCE) -> Interval:
-    """Student's interval of a mean. Without bounds (plus and minus infinity) for fewer than two values."""
-    if values.count < 2:  # noqa: PLR2004 - one value does not vary
-        return Interval(-math.inf, math.inf)
-    half = student_quantile(values.count - 1, confidence) * math.sqrt(values.variance / values.count)
-    return Interval(values.mean - half, values.mean + half)
-
-
 def bounded_mean_interval(values: Moments, confidence: float = CONFIDENCE) -> Interval:
     """The interval of a mean of values from 0 to 1, by Wilson's formula over an effective number of trials.
 

@@ -83,7 +83,7 @@ def _series(buckets: Buckets, observed: Sequence[int], rows: Sequence[Row]) -> l
             of[position] += number
     blank = buckets.blank(observed)
     return [
-        LogSeries(service, template, ERROR_SEVERITY, buckets.series(blank, of.keys(), of.values()))
+        LogSeries(service, template, ERROR_SEVERITY, buckets.series(blank, of.keys(), of.values()), is_of_spans=True)
         for (service, template), of in sums.items()
     ]
 
