@@ -21,17 +21,7 @@ from agent_tracer.server.domain.rca.view import MetricSeries, Series, Window
 from agent_tracer.server.domain.telemetry import TimeRange
 from agent_tracer.server.ports.settling import ReceivedRange
 from agent_tracer.server.ports.telemetry_window import SeriesPlan, TelemetryWindow
-from tests.fixtures.telemetry_shop import (
-    CUMULATIVE,
-    DELTA,
-    MINUTE,
-    START,
-    Shop,
-    counter,
-    gauge,
-    number,
-    resource_of,
-)
+from tests.fixtures.telemetry_shop import CUMULATIVE, DELTA, MINUTE, START, Shop, counter, gauge, number, resource_of
 
 PLAN = SeriesPlan(Window([START - 2 * MINUTE, START - MINUTE], MINUTE), Window([START, START + MINUTE], MINUTE))
 
