@@ -18,6 +18,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span
 from opentelemetry.trace import SpanContext
 
+from agent_tracer.client.telemetry.copies import changed
 from agent_tracer.client.telemetry.limits import HELD_SPANS_MAX, OPEN_CALLS_MAX
 
 __all__ = ["ModelCalls", "framework_call_begins"]
@@ -180,17 +181,4 @@ def _repeats(outer: ReadableSpan, inner: ReadableSpan, *, certain: bool) -> bool
 def _moved(span: ReadableSpan, parent: SpanContext) -> ReadableSpan:
     """The span under another parent; a root where that is in another trace."""
     same = span.context is not None and span.context.trace_id == parent.trace_id
-    return ReadableSpan(
-        name=span.name,
-        context=span.context,
-        parent=parent if same else None,
-        resource=span.resource,
-        attributes=span.attributes,
-        events=span.events,
-        links=span.links,
-        kind=span.kind,
-        status=span.status,
-        start_time=span.start_time,
-        end_time=span.end_time,
-        instrumentation_scope=span.instrumentation_scope,
-    )
+    return changed(span, parent=parent if same else None)

@@ -12,6 +12,8 @@ from typing import Final
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import ReadableSpan
 
+from agent_tracer.client.telemetry.copies import changed
+
 __all__ = ["is_content", "without_contents"]
 
 _NAMES: Final = (
@@ -54,17 +56,4 @@ def without_contents(span: ReadableSpan) -> ReadableSpan:
         return span
     bounded = BoundedAttributes(attributes=kept)
     bounded.dropped = span.dropped_attributes
-    return ReadableSpan(
-        name=span.name,
-        context=span.context,
-        parent=span.parent,
-        resource=span.resource,
-        attributes=bounded,
-        events=events,
-        links=span.links,
-        kind=span.kind,
-        status=span.status,
-        start_time=span.start_time,
-        end_time=span.end_time,
-        instrumentation_scope=span.instrumentation_scope,
-    )
+    return changed(span, attributes=bounded, events=events)
