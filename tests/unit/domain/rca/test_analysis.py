@@ -72,6 +72,7 @@ def test_a_quiet_hour_is_answered_with_silence_and_its_reason() -> None:
         (view(logs=[log("cart", "java.lang.OutOfMemoryError: Java heap space", 0, 30, 17)]), "cart", "memory"),
         (view(logs=[log("cart", "OOMKilled: container exceeded its limit", 0, 30, 17)]), "cart", "memory"),
         (view(logs=[log("cart", "dial tcp <*>: connect: connection refused", 0, 30, 17)]), "cart", "cannot reach"),
+        (view(metrics=[metric("cart", "k8s.container.restarts", 0, 5)]), "cart", "was killed"),
         (view(logs=[log("cart", "transfer_to_billing_agent: unknown agent", 0, 30, 17)]), "cart", "hands over"),
     ],
 )  # fmt: skip

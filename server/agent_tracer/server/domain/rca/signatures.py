@@ -232,7 +232,8 @@ SIGNATURES: Final = (
         name="down",
         issue="{component} was killed or does not come up again: {figures}",
         advice=("Look at the last exit of {component}: its code, its limits, its probes, and what evicted it.",),
-        features=(),
+        features=("metric_", *_LOGS),
+        words=r"restarts?(?![a-z])|crash.?loop|evict|liveness|not.ready|last.terminated",
     ),
     Signature(
         name="traffic_surge",
