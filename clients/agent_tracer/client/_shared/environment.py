@@ -16,7 +16,6 @@ from agent_tracer.client._shared.shown import wrong_address
 
 __all__ = [
     "API_KEY",
-    "DEFAULT_URL",
     "PHOENIX_ENDPOINT",
     "URL",
     "BadEndpointError",
@@ -29,7 +28,6 @@ __all__ = [
 URL: Final = "AGENT_TRACER_URL"
 API_KEY: Final = "AGENT_TRACER_API_KEY"
 PHOENIX_ENDPOINT: Final = "PHOENIX_COLLECTOR_ENDPOINT"
-DEFAULT_URL: Final = "http://127.0.0.1:4318"
 _DEFAULT_HOST: Final = "127.0.0.1"
 
 Signal = Literal["traces", "logs", "metrics"]

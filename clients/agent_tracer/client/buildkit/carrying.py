@@ -60,8 +60,8 @@ def child_environment(span: Span, environment: Mapping[str, str]) -> dict[str, s
         child.setdefault(_PROTOCOL, receiver.transport)
         key = environment.get(API_KEY)
         own = {"authorization": f"Bearer {key}"} if key else {}
-        for name, value in (own | dict(receiver.credentials)).items():
-            child.setdefault(_HEADERS, f"{name}={quote(value, safe='')}")
+        if headers := own | dict(receiver.credentials):
+            child.setdefault(_HEADERS, ",".join(f"{name}={quote(value, safe='')}" for name, value in headers.items()))
     return child
 
 

@@ -36,7 +36,6 @@ class Active:
 class _State:
     active: Active | None = None
     fallback: Tracer | None = None
-    capture_by_environment: bool | None = None
     place: Callable[[Context], Context] | None = None
 
 
